@@ -27,7 +27,8 @@ const layers = {
   'test-cluster': ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'testing'],
   client: ['core', 'actor', 'nats', 'replica'],
   simulator: ['core', 'sqlite', 'replica', 'testing'],
-  server: ['core', 'replica', 'client'],
+  console: [],
+  server: ['core', 'replica', 'client', 'console'],
   cli: ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'client', 'server'],
 };
 
@@ -118,7 +119,7 @@ const plain = {
 /** Prettier wraps code, and no comments: prose reads badly beyond 100 columns. */
 const width = {
   name: 'antiphon/width',
-  files: ['**/*.{ts,js,mjs}'],
+  files: ['**/*.{ts,tsx,js,mjs}'],
   rules: {
     'max-len': [
       'error',
@@ -136,9 +137,13 @@ const width = {
   },
 };
 
+/** The page of the console: in a browser, with another library than Node.js has. */
+const PAGE = 'packages/console/page';
+
 const typescript = {
   name: 'antiphon/typescript',
   files: ['**/*.ts'],
+  ignores: [`${PAGE}/**`],
   plugins: { '@typescript-eslint': tseslint.plugin },
   languageOptions: {
     parser: tseslint.parser,
@@ -179,6 +184,17 @@ const typescript = {
     ],
     '@typescript-eslint/use-unknown-in-catch-callback-variable': 'error',
   },
+};
+
+const page = {
+  name: 'antiphon/page',
+  files: [`${PAGE}/**/*.{ts,tsx}`],
+  plugins: typescript.plugins,
+  languageOptions: {
+    parser: tseslint.parser,
+    parserOptions: { project: [`${PAGE}/tsconfig.json`], tsconfigRootDir: root },
+  },
+  rules: typescript.rules,
 };
 
 /** Libraries return errors; only what stands outermost prints. */
@@ -250,6 +266,7 @@ export default [
   plain,
   width,
   typescript,
+  page,
   deterministic,
   quietLibraries,
   ...Object.entries(layers).map(layer),

@@ -43,6 +43,7 @@ const LONG_FILES = [
   'cli/src/e2e/cluster.e2e.test.ts',
   'cli/src/e2e/duplicates.e2e.test.ts',
   'cli/src/e2e/health.e2e.test.ts',
+  'cli/src/e2e/console.e2e.test.ts',
   'test/chaos/failover-nobody.test.ts',
   'test/chaos/failover-three-servers.test.ts',
   'test/chaos/failover-candidate.test.ts',

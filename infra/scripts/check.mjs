@@ -11,6 +11,7 @@ const CHECKS = [
   { name: 'structure', args: ['depcruise', '--config', 'infra/dependency-cruiser.mjs', 'packages'] },
   { name: 'formatting', args: ['prettier', '--check', '--log-level=warn', '.'] },
   { name: 'types', args: ['tsc', '-p', 'infra/tsconfig.checks.json'] },
+  { name: 'types of the console', args: ['tsc', '-p', 'packages/console/page/tsconfig.json'] },
 ];
 
 process.exitCode = await runMain(async () => {

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { findBrowser } from './browser.mjs';
 import { runInForeground } from './child-process.mjs';
 import { root, setUp } from './set-up.mjs';
 import { runMain } from './steps.mjs';
@@ -26,7 +27,8 @@ const code = await runMain(async () => {
     return exitCode;
   }
   await setUp();
-  await runTests(await findNatsServer());
+  const [natsServer, browser] = await Promise.all([findNatsServer(), findBrowser()]);
+  await runTests({ natsServer, browser });
   return 0;
 });
 if (reported) {
@@ -54,7 +56,7 @@ async function findNatsServer() {
   }
 }
 
-async function runTests(natsServer) {
+async function runTests({ natsServer, browser }) {
   const workDir = mkdtempSync(join(tmpdir(), 'antiphon-test-'));
   const countsFile = join(workDir, 'counts.json');
   try {
@@ -73,6 +75,7 @@ async function runTests(natsServer) {
           // Hundreds of processes load the same modules.
           NODE_COMPILE_CACHE: join(workDir, 'compiled'),
           ...(natsServer === undefined ? {} : { ANTIPHON_NATS_SERVER: natsServer }),
+          ...(browser === undefined ? {} : { ANTIPHON_CHROMIUM: browser }),
         },
         ...(Number.isFinite(limitMinutes) ? { limitMs: limitMinutes * MINUTE_MS } : {}),
       },

@@ -3,25 +3,32 @@ import { AntiphonError } from '@antiphon/core';
 import type { Replica } from '@antiphon/replica';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { parseExactJson } from './http/exact-json.js';
+import { ClusterWatch } from './cluster/cluster-watch.js';
+import { OwnCluster } from './cluster/own-cluster.js';
 import { errorAnswer, HTTP_CODES, type HttpCode, HttpError } from './http/http-error.js';
 import { nothing } from './http/schemas.js';
 import { adminRoutes } from './routes/admin.js';
 import { changesRoute } from './routes/changes.js';
+import { clusterRoutes } from './routes/cluster.js';
+import { clusterAdminRoutes } from './routes/cluster-admin.js';
+import { clusterQueryRoute } from './routes/cluster-query.js';
 import { executeRoute } from './routes/execute.js';
 import { metricsRoute } from './routes/metrics.js';
 import { probeRoutes as PROBES } from './routes/probes.js';
 import { queryRoute } from './routes/query.js';
 import { type Route, route, type Service } from './routes/route.js';
 import { statusRoute } from './routes/status.js';
+import { addConsole, readConsole, type ConsoleFile } from './service/console.js';
 import { hostOf, isLoopback, type Endpoint } from './service/listen.js';
 import { ServerMetrics } from './service/metrics.js';
 import { nodeServerOptions } from './service/node-server.js';
 import { openApiOf } from './service/openapi.js';
 import { resolveServerOptions, type ServerOptions, type ServerSettings } from './service/options.js';
 import { clientOf, RateLimit } from './service/rate-limit.js';
+import { assertSameOrigin } from './service/same-origin.js';
 import { Slots } from './service/slots.js';
 
-/** One replica as an HTTP service. */
+/** One replica as an HTTP service, and its console. */
 export interface HttpServer extends AsyncDisposable {
   /** Where it listens, for example `http://127.0.0.1:7070`. */
   readonly url: string;
@@ -39,6 +46,7 @@ const ROUTES: readonly Route[] = [
   ...[executeRoute, queryRoute, statusRoute, changesRoute, metricsRoute],
   ...PROBES,
   ...adminRoutes,
+  ...[...clusterRoutes, clusterQueryRoute, ...clusterAdminRoutes],
 ];
 
 const HEADERS = {
@@ -52,7 +60,7 @@ const MAX_URL_PARAMETER = 100;
 
 /**
  * Serves a replica over HTTP: reads, writes, changes, probes and metrics, as docs/http.md describes
- * them. Resolves once it listens.
+ * them, and the console at `/`, as docs/console.md does. Resolves once it listens.
  *
  * @throws AntiphonError BAD_OPTION, also when it cannot listen there
  *
@@ -65,7 +73,7 @@ export async function createServer(
   options: ServerOptions = {},
 ): Promise<HttpServer> {
   const settings = resolveServerOptions(options);
-  const server = new ReplicaServer(replica, settings);
+  const server = new ReplicaServer(replica, settings, await readConsole());
   await server.listen();
   return server;
 }
@@ -82,13 +90,18 @@ class ReplicaServer implements HttpServer {
   constructor(
     replica: Replica<unknown>,
     private readonly settings: ServerSettings,
+    private readonly page: readonly ConsoleFile[],
   ) {
     const { limits, logger } = settings;
     const requests = new Slots(limits.requests, 'requests');
     const streams = new Slots(limits.streams, 'streams');
     const metrics = new ServerMetrics({ requests, streams });
+    const comparisons = new Slots(1, 'comparison');
+    const cluster = new OwnCluster(replica);
+    const watch = new ClusterWatch(replica, cluster);
     const [draining, ending] = [this.#draining.signal, this.#ending.signal];
-    this.#service = { replica, limits, logger, metrics, requests, streams, draining, ending };
+    const slots = { requests, streams, comparisons };
+    this.#service = { replica, limits, logger, metrics, ...slots, cluster, watch, draining, ending };
     this.#rate = new RateLimit(limits.requestsPerSecond);
     this.#address = settings.address;
     this.#app = this.#build();
@@ -172,6 +185,7 @@ class ReplicaServer implements HttpServer {
     parseExactJson(app);
     this.#addHooks(app);
     for (const one of [...ROUTES, this.#openApi()]) this.#addRoute(app, one);
+    addConsole(app, this.page);
     app.setErrorHandler((error, request, reply) => this.#refuse(request, reply, error));
     app.setNotFoundHandler((request, reply) => this.#refuse(request, reply, notFound(request)));
     return app;
@@ -182,6 +196,7 @@ class ReplicaServer implements HttpServer {
       void reply.headers(HEADERS);
       this.#assertHost(request);
       this.#assertRate(request);
+      assertSameOrigin(request);
     });
     app.addHook('onSend', async (_, reply) => {
       if (this.#draining.signal.aborted) void reply.header('connection', 'close');
@@ -226,13 +241,13 @@ class ReplicaServer implements HttpServer {
         if (!reply.raw.writableFinished) gone.abort();
       });
       const { body, query, headers } = request;
-      const mayRead = tokens.has('read', headers.authorization);
+      const asker = tokens.roleOf(headers.authorization);
       const answer = await one.run(this.#service, {
         body,
         query,
         headers,
         signal: gone.signal,
-        mayRead,
+        role: asker,
         reply,
       });
       if (answer === undefined) return reply;

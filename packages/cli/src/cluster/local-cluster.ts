@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AntiphonError, toAntiphonError } from '@antiphon/core';
 import { findNatsServer, NatsServer } from '@antiphon/nats-server';
+import { findFreePort } from '@antiphon/nats-server/internal';
 import type { FailoverOptions } from '@antiphon/core';
 import type { ReplicaLimits, Topology, UpdateOptions } from '@antiphon/replica';
 import type { SqliteOptions } from '@antiphon/sqlite';
@@ -10,6 +11,7 @@ import { stringify } from 'yaml';
 import { removeContext, runningContext, writeContext } from './context-file.js';
 import { ReplicaProcess, type Trouble } from './replica-process.js';
 
+const LOOPBACK = '127.0.0.1';
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 10_000;
 /** Where another replica takes the place of a primary that has ended, it gets the time for it. */
@@ -36,6 +38,8 @@ export interface LocalClusterOptions {
   /** As in antiphon.yaml. */
   readonly limits?: Partial<ReplicaLimits>;
   readonly onStall?: 'stay' | 'exit';
+  /** Every replica answers over HTTP, on a port that is free. */
+  readonly http?: boolean;
   /** Where the server's store, configurations and logs are kept. */
   readonly folder: string;
   /** Where `.antiphon/context.json` is written. */
@@ -59,6 +63,7 @@ export class LocalCluster {
   #stopping = false;
   #backoff = new AbortController();
   readonly #processes: ReplicaProcess[] = [];
+  readonly #addresses = new Map<string, string>();
 
   private constructor(private readonly options: LocalClusterOptions) {}
 
@@ -103,6 +108,12 @@ export class LocalCluster {
 
   get processes(): readonly ReplicaProcess[] {
     return this.#processes;
+  }
+
+  /** Where a replica answers over HTTP; it is the same after it was started again. */
+  urlOf(id: string): string | undefined {
+    const address = this.#addresses.get(id);
+    return address === undefined ? undefined : `http://${address}`;
   }
 
   /** Replicas that run and do not get on. */
@@ -154,7 +165,8 @@ export class LocalCluster {
   }
 
   async #startReplica(replica: LocalReplica): Promise<void> {
-    const { folder, onEvent, onEnded, failover, signal } = this.options;
+    const { folder, onEvent, onEnded, failover, http, signal } = this.options;
+    if (http === true) await this.#findAddress(replica.id);
     const configFile = join(folder, `${replica.id}.yaml`);
     mkdirSync(folder, { recursive: true });
     writeFileSync(configFile, this.#configText(replica));
@@ -169,9 +181,15 @@ export class LocalCluster {
     onEvent(`replica ${replica.id} runs on ${replica.file} (pid ${process.pid})`);
   }
 
+  async #findAddress(id: string): Promise<void> {
+    const port = await findFreePort(LOOPBACK);
+    if (port !== undefined) this.#addresses.set(id, `${LOOPBACK}:${port}`);
+  }
+
   #configText({ id, file }: LocalReplica): string {
     const { cluster, topology, update, failover, sqlite, tables, localTriggers, limits, onStall } =
       this.options;
+    const listen = this.#addresses.get(id);
     const config = {
       cluster,
       id,
@@ -184,6 +202,7 @@ export class LocalCluster {
       ...(failover === undefined ? {} : { failover }),
       ...(limits === undefined ? {} : { limits }),
       ...(onStall === undefined ? {} : { onStall }),
+      ...(listen === undefined ? {} : { http: { listen } }),
     };
     // `$` would begin an environment variable.
     return `# Written by \`antiphon\` at every start: changes are lost.\n${stringify(config).replaceAll('$', '$$$$')}`;

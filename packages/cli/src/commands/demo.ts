@@ -78,6 +78,8 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   const cluster = await LocalCluster.start({
     ...{ cluster: CLUSTER, replicas, topology, update, folder, contextFolder, onEvent: say, signal },
     ...(failover === undefined ? {} : { failover }),
+    // A demo that ends by itself has nobody who looks.
+    http: options.once !== true,
     onEnded: (id) => watch?.ended(id),
     ...(port === undefined ? {} : { port }),
   }).catch((thrown: unknown) => {
@@ -119,7 +121,9 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
       if (failover !== undefined) watch = new PrimaryWatch({ client, processes, command, say, signal });
       // Before anybody is told how to end it.
       await watch?.look();
-      say(`\n${tryNext(next).join('\n')}\n\nCtrl-C stops everything.`);
+      say(`\n${tryNext(next).join('\n')}`);
+      for (const line of consoleLines(cluster, replicas)) say(styled(terminal, 'bold', line));
+      say('\nCtrl-C stops everything.');
       [ended] = await Promise.all([stayUntilEnded(cluster, signal, terminal), watch?.run()]);
     }
   } catch (error) {
@@ -132,6 +136,21 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     return exitCode;
   }
   return exitCode === EXIT.ok ? ended : exitCode;
+}
+
+/** That of a follower first: it goes on while the primary fails. */
+function consoleLines(cluster: LocalCluster, replicas: readonly LocalReplica[]): readonly string[] {
+  const [first, ...others] = replicas.flatMap(({ id }) => {
+    const url = cluster.urlOf(id);
+    return url === undefined ? [] : [{ id, url }];
+  });
+  if (first === undefined) return [];
+  const [shown = first, ...rest] = [...others, first];
+  const also = rest.map(({ id, url }) => `${url} (${id})`).join(', ');
+  return [
+    `\nOpen the console in a browser, and watch it there: ${shown.url}`,
+    `  or that of another replica: ${also}`,
+  ];
 }
 
 function report(

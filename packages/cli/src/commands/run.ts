@@ -130,7 +130,10 @@ async function served(
     const { createServer, serveSubjects } = await import('@antiphon/server');
     const server = http && (await createServer(replica, { ...http, logger }));
     if (server !== undefined)
-      logger.info({ url: server.url }, `Replica ${id} answers over HTTP at ${server.url}.`);
+      logger.info(
+        { url: server.url },
+        `Replica ${id} answers over HTTP at ${server.url}, and shows the cluster there to a browser.`,
+      );
     const service = subjects && serveSubjects(replica, { ...subjects, logger });
     return [server, service].filter((one) => one !== undefined);
   } catch (error) {

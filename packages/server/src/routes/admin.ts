@@ -1,5 +1,8 @@
+import { readsBody } from '../http/cluster-schemas.js';
 import { nothing, statusAnswer } from '../http/schemas.js';
 import { type Route, route } from './route.js';
+
+const ASK_MS = 5000;
 
 /** As `antiphon drain` and `antiphon resume`. */
 export const adminRoutes: readonly Route[] = [
@@ -10,12 +13,18 @@ export const adminRoutes: readonly Route[] = [
 function reads(path: string, summary: string, action: 'drain' | 'resume'): Route {
   return route({
     ...{ method: 'POST', path, summary, role: 'admin' },
-    body: nothing,
+    body: readsBody,
     query: nothing,
     answers: { 200: { what: 'Its place among those that serve reads.', schema: statusAnswer } },
-    run: ({ replica }) => {
-      replica.reads[action]();
-      return Promise.resolve({ body: replica.reads.status });
+    run: async ({ replica: own, cluster }, { body: { replica: id = own.id }, signal }) => {
+      if (id === own.id) {
+        own.reads[action]();
+        return { body: own.reads.status };
+      }
+      const wait = { timeoutMs: ASK_MS, signal };
+      const other = cluster.member(id);
+      await other.ask(action, undefined, wait);
+      return { body: (await other.ask('status', undefined, wait)).reads };
     },
   });
 }

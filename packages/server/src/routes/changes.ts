@@ -1,6 +1,7 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { ChangesOptions, CommittedChange } from '@antiphon/replica';
 import type { FastifyReply } from 'fastify';
+import { beginEvents } from '../http/event-stream.js';
 import { errorAnswer } from '../http/http-error.js';
 import { toJsonTree } from '../http/json-value.js';
 import { changesQuery } from '../http/schemas.js';
@@ -10,8 +11,6 @@ type Changes = AsyncGenerator<CommittedChange, void, undefined>;
 
 /** A place that the log does not hold any more is an answer of its own, not an event. */
 const FIRST_MS = 1000;
-/** A browser connects again after so long. */
-const RETRY_MS = 2000;
 
 export const changesRoute = route({
   method: 'GET',
@@ -60,7 +59,7 @@ class EventStream {
 
   async send(changes: Changes, first: Promise<IteratorResult<CommittedChange, void>>): Promise<void> {
     const { response } = this;
-    this.#begin();
+    beginEvents(this.reply);
     try {
       for (let next = first; ; next = changes.next()) {
         const result = await this.#withHeartbeats(next);
@@ -76,17 +75,6 @@ class EventStream {
       response.end();
       await changes.return(undefined).catch(() => undefined);
     }
-  }
-
-  #begin(): void {
-    this.response.writeHead(200, {
-      ...(this.reply.getHeaders() as OutgoingHttpHeaders),
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-store',
-      // nginx would gather them.
-      'x-accel-buffering': 'no',
-    });
-    this.response.write(`retry: ${RETRY_MS}\n\n`);
   }
 
   /** A line that says nothing keeps proxies from ending what seems idle. */

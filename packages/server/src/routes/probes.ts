@@ -40,7 +40,7 @@ function probe(path: string, summary: string, holds: Holds): Route {
   return route({
     ...spec(path, summary),
     query: nothing,
-    run: (service, { mayRead }) => Promise.resolve(answer(service, mayRead, holds)),
+    run: (service, { role }) => Promise.resolve(answer(service, role !== undefined, holds)),
   });
 }
 
@@ -48,8 +48,10 @@ function lagProbe(path: string, summary: string, holds: Holds): Route {
   return route({
     ...spec(path, summary),
     query: lagQuery,
-    run: (service, { mayRead, query: { maxLagMs = Infinity } }) =>
-      Promise.resolve(answer(service, mayRead, (found) => holds(found) && found.lagMs <= maxLagMs)),
+    run: (service, { role, query: { maxLagMs = Infinity } }) => {
+      const inTime: Holds = (found) => holds(found) && found.lagMs <= maxLagMs;
+      return Promise.resolve(answer(service, role !== undefined, inTime));
+    },
   });
 }
 

@@ -2,6 +2,8 @@ import type { Logger, Replica } from '@antiphon/replica';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { parseInput } from '../http/parse-input.js';
+import type { ClusterWatch } from '../cluster/cluster-watch.js';
+import type { OwnCluster } from '../cluster/own-cluster.js';
 import type { ServerMetrics } from '../service/metrics.js';
 import type { ServerLimits } from '../service/options.js';
 import type { Slots } from '../service/slots.js';
@@ -15,6 +17,10 @@ export interface Service {
   readonly metrics: ServerMetrics;
   readonly requests: Slots;
   readonly streams: Slots;
+  /** Comparisons of whole databases under way. */
+  readonly comparisons: Slots;
+  readonly cluster: OwnCluster;
+  readonly watch: ClusterWatch;
   /** Aborts at the beginning of `close`. */
   readonly draining: AbortSignal;
   /** Aborts when streams have to end. */
@@ -27,8 +33,8 @@ export interface Input<B, Q> {
   readonly headers: FastifyRequest['headers'];
   /** Aborts when the client has gone. */
   readonly signal: AbortSignal;
-  /** Whether the client may see what needs the role `read`. */
-  readonly mayRead: boolean;
+  /** What the client may do; undefined: only what is open to everybody. */
+  readonly role: ServerRole | undefined;
   /** For a route that writes its answer itself. */
   readonly reply: FastifyReply;
 }

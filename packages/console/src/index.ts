@@ -1,0 +1,1 @@
+export { consoleFiles, type ConsoleFile } from './console-files.js';
