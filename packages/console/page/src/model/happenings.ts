@@ -1,6 +1,6 @@
 import type { Member, Picture } from '../data/cluster.js';
 import { conditionOf, isDrained, syncOf, type Tone } from './condition.js';
-import { counted, sentence } from './format.js';
+import { counted, sentence, whole } from './format.js';
 
 /** Something that was seen to change. */
 export interface Happening {
@@ -31,7 +31,7 @@ function epochChange(before: Picture, now: Picture): readonly Change[] {
   return [
     {
       tone: 'good',
-      text: `${primary} is the primary: epoch ${number}, ${why}, from entry ${seq} of the log on.`,
+      text: `${primary} is the primary: epoch ${number}, ${why}, from entry ${whole(seq)} of the log on.`,
     },
   ];
 }
