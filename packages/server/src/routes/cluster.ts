@@ -86,9 +86,10 @@ export const clusterRoutes: readonly Route[] = [
     ...{ ...read, path: '/v1/cluster/rescues', query: rescuesQuery },
     summary: 'What the rescue ledger of each member has.',
     answers: { 200: { what: 'As `antiphon rescue list`.', schema: ledgersAnswer } },
-    run: ({ cluster }, { query: { state = 'kept' }, signal }) => {
+    run: (service, { query: { state = 'kept' }, signal }) => {
+      const { cluster } = service;
       const which = state === 'kept' ? { state } : {};
-      return ofEach(cluster, (id) =>
+      return ofEach(service, (id) =>
         listRescued(cluster.replica(id), MAX_LISTED, { timeoutMs: ASK_MS, signal }, which),
       );
     },
@@ -107,8 +108,10 @@ export const clusterRoutes: readonly Route[] = [
     ...{ ...read, path: '/v1/cluster/quarantine', query: nothing },
     summary: 'What each member has quarantined, holds and waits for.',
     answers: { 200: { what: 'As `antiphon quarantine list`.', schema: ledgersAnswer } },
-    run: ({ cluster }, { signal }) =>
-      ofEach(cluster, (id) => listQuarantine(cluster.replica(id), MAX_LISTED, { timeoutMs: ASK_MS, signal })),
+    run: (service, { signal }) =>
+      ofEach(service, (id) =>
+        listQuarantine(service.cluster.replica(id), MAX_LISTED, { timeoutMs: ASK_MS, signal }),
+      ),
   }),
   route({
     ...{ ...read, path: '/v1/cluster/quarantined', query: quarantinedQuery },
@@ -128,10 +131,11 @@ function shown(picture: ClusterPicture, role: string | undefined): unknown {
 
 /** What one member does not say must not hide what the others do. */
 async function ofEach<T extends object>(
-  { ids }: Service['cluster'],
+  { cluster, requests }: Service,
   ask: (id: string) => Promise<T>,
 ): Promise<Answer> {
-  const replicas = ids.map(async (id) => {
+  const release = requests.take();
+  const replicas = cluster.ids.map(async (id) => {
     try {
       return { id, ...(await ask(id)) };
     } catch (thrown) {
@@ -139,7 +143,8 @@ async function ofEach<T extends object>(
       return { id, error: { code, message } };
     }
   });
-  return { body: toJsonTree({ replicas: await Promise.all(replicas) }) };
+  const said = await Promise.all(replicas).finally(release);
+  return { body: toJsonTree({ replicas: said }) };
 }
 
 /** Until the client has gone, or the server closes. */
