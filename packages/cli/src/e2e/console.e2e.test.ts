@@ -248,11 +248,12 @@ describe.skipIf(CHROMIUM === undefined)(
       const { page } = shown;
       await page.locator('.verdict').waitFor();
       running.get('eu-2')!.child.kill('SIGKILL');
-      await page.getByText(/The server of eu-2 does not answer since/).waitFor({ timeout: 15_000 });
+      await page.getByText(/The server of eu-2 has not answered since/).waitFor({ timeout: 15_000 });
       expect(await seriousFaults(page)).toEqual([]);
+      await page.getByText('How the cluster is, is not known').waitFor();
       await shown.picture('disconnected');
       await run('eu-2');
-      await page.getByText(/The server of eu-2 does not answer since/).waitFor({ state: 'detached' });
+      await page.getByText(/The server of eu-2 has not answered since/).waitFor({ state: 'detached' });
       expect(shown.faults).toEqual([]);
       await shown.close();
     });

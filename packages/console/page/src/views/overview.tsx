@@ -1,7 +1,7 @@
 import type { Picture } from '../data/cluster.js';
 import { lasting, timeOfDay } from '../model/format.js';
 import type { Observed, Takeover } from '../model/observe.js';
-import { verdictOf } from '../model/verdict.js';
+import { type Verdict, verdictOf } from '../model/verdict.js';
 import { Panel } from '../parts/panel.js';
 import { Prose } from '../parts/prose.js';
 import { Mark } from '../parts/state.js';
@@ -12,10 +12,13 @@ import { TopologyView } from './topology.js';
 interface OverviewProps {
   readonly seen: Observed;
   readonly picture: Picture;
+  /** Nothing new is heard: what was seen last need not be so any more. */
+  readonly isLost: boolean;
 }
 
-export function Overview({ seen, picture }: OverviewProps) {
-  const { tone, headline, detail } = verdictOf(picture, seen.missed);
+export function Overview({ seen, picture, isLost }: OverviewProps) {
+  const last = verdictOf(picture, seen.missed);
+  const { tone, headline, detail } = isLost ? notKnown(last, picture) : last;
   return (
     <>
       <section class={`verdict ${tone}`} aria-label="The state of the cluster">
@@ -38,6 +41,11 @@ export function Overview({ seen, picture }: OverviewProps) {
       <Charts seen={seen} picture={picture} />
     </>
   );
+}
+
+function notKnown({ headline, detail }: Verdict, { atMs }: Picture): Verdict {
+  const text = `At ${timeOfDay(atMs)} it was: ${headline}. ${detail}`;
+  return { tone: 'away', headline: 'How the cluster is, is not known', detail: text };
 }
 
 /** For how long a change of the primary stays at the top of the page. */

@@ -70,7 +70,7 @@ export function Shell() {
         </ul>
       </nav>
       <Lost link={link} seen={seen} />
-      <main id="main" tabIndex={-1}>
+      <main id="main" tabIndex={-1} class={link.state === 'lost' ? 'stale' : ''}>
         <Content seen={seen} link={link} view={view} argument={argument} />
       </main>
       <Announcer seen={seen} link={link} />
@@ -165,18 +165,16 @@ function kindOf({ picture }: Observed): string {
 function Lost({ link, seen }: { readonly link: Connection; readonly seen: Observed }) {
   if (link.state !== 'lost') return null;
   const { picture } = seen;
-  const shown = picture === undefined ? '' : ` What is shown is of ${timeOfDay(picture.atMs)}.`;
   const who = picture === undefined ? 'The server' : `The server of ${picture.seenBy}`;
   return (
     <div class="banner bad" role="alert">
       <Mark tone="bad" />
       <p>
         <strong>
-          {who} does not answer since {timeOfDay(link.sinceMs)}.
+          {who} has not answered since {timeOfDay(link.sinceMs)}.
         </strong>{' '}
-        {link.why}
-        {shown} Trying again every second. Every replica with <code>http:</code> has a console: open that of
-        another one meanwhile.
+        What is shown is what was seen last. This page tries again every second. Every replica with{' '}
+        <code>http:</code> has a console: open that of another one meanwhile.
       </p>
     </div>
   );
@@ -205,7 +203,7 @@ function Content({ seen, link, view, argument }: ContentProps): ComponentChildre
     );
   switch (view) {
     case 'overview':
-      return <Overview seen={seen} picture={picture} />;
+      return <Overview seen={seen} picture={picture} isLost={link.state === 'lost'} />;
     case 'replica':
       return <MemberView seen={seen} picture={picture} id={argument ?? ''} />;
     case 'conflicts':
