@@ -143,6 +143,28 @@ describe('npm run bench', () => {
     }
   });
 
+  it('serve measures reads of clients, HTTP, and published changes', { timeout: 240_000 }, async () => {
+    const figures = await figuresOf('serve', '--rows', '500');
+    const ways = ['balanced read', 'direct read', 'HTTP query'];
+    const costs = ['processor time of the client per read', 'processor time of all others per read'];
+    expect(names(figures)).toEqual([
+      ...ways.flatMap((way) => [`${way}, one at a time: p50`, `${way}, one at a time: p99`]),
+      ...ways.flatMap((way) => ['throughput', ...costs].map((metric) => `${way}, 64 in flight: ${metric}`)),
+      'balancer: processor time per read, alone',
+      'balancer: of the client per read, balanced − direct',
+      ...['1 replica', '2 replicas', '3 replicas', '4 replicas'].map(
+        (serving) => `balanced read, 64 in flight, of ${serving}: throughput`,
+      ),
+      'published changes, of what the log has: throughput',
+      'published changes, while they are written: throughput',
+      'published change, one at a time: write to subscriber, p50',
+      'published change, one at a time: write to subscriber, p99',
+    ]);
+    // So few changes may be published between two looks.
+    const measured = figures.filter(({ unit }) => unit === 'ms' || unit === 'reads/s');
+    expect(measured.every(({ value }) => value > 0)).toBe(true);
+  });
+
   const [postgres, galera] = [existsSync('/usr/lib/postgresql'), existsSync('/usr/lib/galera')];
   it.skipIf(!postgres && !galera)('sync --peers runs what is installed in the same run', async () => {
     const figures = names(await figuresOf('sync', '--rows', '1000', '--peers')).join('\n');

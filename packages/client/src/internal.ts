@@ -1,6 +1,9 @@
 /**
  * For other packages of Antiphon: not part of the public API, and may change with every release.
  */
+export { parseBalance } from './balance/balance-options.js';
+export { ReadRouter } from './balance/read-router.js';
+export { ReplicaTable } from './balance/replica-table.js';
 export { askCandidacies, type CandidacyAnswer } from './candidacies.js';
 export { accessFor, accessOf, type AccessParts } from './access.js';
 export {

@@ -149,7 +149,8 @@ export class BenchCluster {
   }
 }
 
-function createTable(file: string): void {
+/** With no rows yet. */
+export function createTable(file: string): void {
   const database = new DatabaseSync(file);
   database.exec(SQLITE_TABLE);
   database.close();

@@ -1,4 +1,5 @@
-export type Unit = 'rows/s' | 'tx/s' | 'ms' | 'MB' | 's' | 'ratio' | 'messages' | 'count';
+export type Unit =
+  'rows/s' | 'tx/s' | 'reads/s' | 'changes/s' | 'µs' | 'ms' | 'MB' | 's' | 'ratio' | 'messages' | 'count';
 
 /** One measured number. */
 export interface Figure {

@@ -8,6 +8,7 @@ import { catchUp } from './cases/catch-up.js';
 import { failover } from './cases/failover.js';
 import { memory } from './cases/memory.js';
 import { propagation } from './cases/propagation.js';
+import { serve } from './cases/serve.js';
 import { sync } from './cases/sync.js';
 import { transactions } from './cases/transactions.js';
 import { createReport } from './figure.js';
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   memory,
   sync,
   failover,
+  serve,
 };
 const WITH_PEERS = ['bulk', 'sync'];
 const DEFAULT_ROUNDS = 5;

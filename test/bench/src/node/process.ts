@@ -23,7 +23,7 @@ export class BenchProcess {
     child.once('exit', (code, signal) => this.#lost(`${name} ended with ${signal ?? `exit code ${code}`}`));
   }
 
-  static spawn(name: string, program: 'replica' | 'foreign-writer'): BenchProcess {
+  static spawn(name: string, program: 'replica' | 'foreign-writer' | 'client'): BenchProcess {
     const file = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
     // A process group of its own: a Ctrl-C reaches the bench only, which ends the others in order.
     const child = fork(file, [], {
@@ -51,6 +51,12 @@ export class BenchProcess {
   /** Processor seconds so far, and memory. */
   usage(): ProcessUsage {
     return processUsage(this.pid);
+  }
+
+  /** Processor seconds so far of it and of the processes that it has started. */
+  familyCpuSeconds(): number {
+    const family = [this.pid, ...childrenOf(this.pid)];
+    return family.reduce((sum, pid) => sum + processUsage(pid).cpuSeconds, 0);
   }
 
   /** Also one that is stopped. Idempotent. */
@@ -99,6 +105,16 @@ export interface ProcessUsage {
   readonly residentMb: number;
   /** The most it ever was. */
   readonly peakResidentMb: number;
+}
+
+/** None where there is no /proc. */
+function childrenOf(pid: number): readonly number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return text.split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { FailoverOptions } from '@antiphon/core';
-import type { Topology, UpdateOptions } from '@antiphon/replica';
+import type { PublishOptions, Topology, UpdateOptions } from '@antiphon/replica';
 
 export interface StartRequest {
   readonly cluster: string;
@@ -9,6 +9,7 @@ export interface StartRequest {
   readonly topology: Topology;
   readonly update?: UpdateOptions;
   readonly failover?: FailoverOptions;
+  readonly publish?: PublishOptions;
 }
 
 /**
@@ -104,6 +105,56 @@ export interface NodeProtocol {
   noticed(): Promise<Noticed>;
   /** Milliseconds, as the replica measured it: for so long, writes were held. */
   switchOver(request: { readonly to: string }): Promise<number>;
+  /** Where its HTTP server listens from now on. */
+  serveHttp(): Promise<string>;
+  /** Whether clients that spread their reads send any here. */
+  serveReads(request: { readonly serves: boolean }): Promise<void>;
+  /** When so much of the stream of published changes was stored, and how much that was. */
+  published(request: {
+    readonly seq: number;
+    readonly timeoutMs: number;
+  }): Promise<{ readonly seq: number; readonly atNs: bigint }>;
+  stop(): Promise<void>;
+}
+
+/** Reads of one row by its key. */
+export interface ReadLoad {
+  readonly reads: number;
+  readonly inFlight: number;
+  /** They have the ids from 1 on. */
+  readonly rows: number;
+  /**
+   * `balanced`: through `connect()`. `direct`: each asked of a replica by its name, in turns.
+   * `http`: at `url`.
+   */
+  readonly how: 'balanced' | 'direct' | 'http';
+  readonly replicas: readonly string[];
+  readonly url?: string;
+}
+
+export interface ReadsDone {
+  readonly seconds: number;
+  /** Of the process that reads. */
+  readonly cpuSeconds: number;
+  readonly latenciesMs: Float64Array;
+}
+
+/** What a bench asks of a process that has no database. */
+export interface ClientProtocol {
+  connect(request: { readonly cluster: string; readonly servers: string }): Promise<void>;
+  /** Resolves once so many replicas are eligible for a read. */
+  sees(request: { readonly replicas: number }): Promise<void>;
+  read(load: ReadLoad): Promise<ReadsDone>;
+  /** Microseconds of processor time that the balancer alone takes for a read. */
+  routing(request: { readonly reads: number; readonly replicas: number }): Promise<number>;
+  /** To the published changes of this stream that come from now on. */
+  subscribe(request: { readonly stream: string }): Promise<void>;
+  /** When this message of the stream had arrived. */
+  received(request: { readonly seq: number; readonly timeoutMs: number }): Promise<bigint>;
+  /** When the change of the row with this id arrived. */
+  arrived(request: { readonly id: number; readonly timeoutMs: number }): Promise<bigint>;
+  /** The stream is deleted. */
+  unsubscribe(request: { readonly stream: string }): Promise<void>;
   stop(): Promise<void>;
 }
 

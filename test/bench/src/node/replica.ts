@@ -1,4 +1,5 @@
 import { createReplica, type Replica } from '@antiphon/replica';
+import { createServer, type HttpServer } from '@antiphon/server';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import { COLUMNS, benchRow } from '../rows.js';
 import type { NodeProtocol, Noticed } from './protocol.js';
@@ -23,6 +24,7 @@ let noticed: Noticed = { epochs: [], electionsNs: [] };
 /** As the elector calls its alarm. */
 const ELECTION = 'election';
 let file = '';
+let http: HttpServer | undefined;
 
 function running(): Replica<SqliteTransaction> {
   if (replica === undefined) throw new Error('the replica was not started');
@@ -59,11 +61,12 @@ async function notice(of: Replica<SqliteTransaction>): Promise<void> {
 const methods: NodeProtocol = {
   async start(request) {
     file = request.file;
-    const { cluster, id, servers, topology, update = { mode: 'async' }, failover } = request;
+    const { cluster, id, servers, topology, update = { mode: 'async' }, failover, publish } = request;
     const startedNs = process.hrtime.bigint();
     const started = await createReplica({
       ...{ cluster, id, servers, topology, update, store: sqlite({ file }) },
       ...(failover !== undefined && { failover }),
+      ...(publish !== undefined && { publish }),
     });
     replica = started;
     if (failover !== undefined) void notice(started);
@@ -168,8 +171,30 @@ const methods: NodeProtocol = {
     return tookMs;
   },
 
+  async serveHttp() {
+    http = await createServer(running(), { listen: '127.0.0.1:0' });
+    return http.url;
+  },
+
+  async serveReads({ serves }) {
+    if (serves) running().reads.resume();
+    else running().reads.drain();
+  },
+
+  async published({ seq, timeoutMs }) {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const { publishedSeq = 0, problem = 'it is not at it' } = running().status().publishing ?? {};
+      if (publishedSeq >= seq) return { seq: publishedSeq, atNs: process.hrtime.bigint() };
+      if (performance.now() > deadline)
+        throw new Error(`${publishedSeq} of ${seq} changes are published after ${timeoutMs} ms: ${problem}`);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  },
+
   async stop() {
     watch?.close();
+    await http?.close();
     await replica?.close();
   },
 };
