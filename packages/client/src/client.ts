@@ -106,8 +106,9 @@ export class Client implements AsyncDisposable {
     const request: Ask = { sql, params, maxRows, ...promise };
     const { value, replica } = await this.deps.router.read({
       ask: (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
-        const wait =
-          isLast || promise.consistency === 'strong' ? {} : { waitMs: Math.min(CATCH_UP_MS, leftMs) };
+        const { consistency } = promise;
+        const mayWait = consistency === 'session' || consistency === 'bounded';
+        const wait = mayWait && !isLast() ? { waitMs: Math.min(CATCH_UP_MS, leftMs) } : {};
         const limits = { timeoutMs: leftMs + ANSWER_MARGIN_MS, signal: ended };
         return this.deps.cluster.replica(id).ask('query', { ...request, ...wait, timeoutMs: leftMs }, limits);
       },

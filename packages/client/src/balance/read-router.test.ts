@@ -55,6 +55,11 @@ class Bench {
   }
 
   read(over: Partial<Read<string>> = {}): Promise<string> {
+    return this.clock.run(this.begin(over));
+  }
+
+  /** As `read`, and the clock stands still. */
+  async begin(over: Partial<Read<string>> = {}): Promise<string> {
     const read: Read<string> = {
       ask: (id, { signal }) => {
         this.asked.push(id);
@@ -64,7 +69,7 @@ class Bench {
       timeoutMs: 5000,
       ...over,
     };
-    return this.clock.run(this.router.read(read).then(({ value }) => value));
+    return (await this.router.read(read)).value;
   }
 }
 
@@ -174,6 +179,55 @@ describe('a read', () => {
     expect(bench.asked).toEqual(['p', 'p', 'a', 'a']);
   });
 
+  it('goes to the zone of the reader while somebody serves there', async () => {
+    const bench = await new Bench({ zone: 'eu' }).start();
+    bench.says('a', { reads: { weight: 1, isDrained: false, zone: 'us' } });
+    bench.says('b', { reads: { weight: 1, isDrained: false, zone: 'eu' } });
+    await bench.clock.advance(10);
+    for (let n = 0; n < 10; n++) expect(await bench.read()).toBe('of b');
+    bench.says('b', { lifecycle: 'stalled' });
+    await bench.clock.advance(10);
+    for (let n = 0; n < 10; n++) expect(await bench.read()).toBe('of a');
+  });
+
+  it('may wait for as long as it has where nobody else is left', async () => {
+    const bench = await new Bench().start();
+    const lasts: [string, boolean][] = [];
+    const read = bench.read({
+      ask: (id, { isLast }) => {
+        lasts.push([id, isLast()]);
+        return lasts.length < 3 ? Promise.reject(ofReplica('NOT_IN_SYNC')) : Promise.resolve(id);
+      },
+    });
+    expect(await read).toBe('p');
+    expect(lasts.map(([, isLast]) => isLast)).toEqual([false, false, true]);
+  });
+
+  it('is asked elsewhere soon although many wait, and began at different times', async () => {
+    const bench = await new Bench().start();
+    for (const id of ['a', 'b']) bench.behaviour.set(id, never);
+    const read = (): Promise<string> => bench.begin({ timeoutMs: 20_000 });
+    const early = Array.from({ length: 10 }, read);
+    await bench.clock.advance(300);
+    const late = Array.from({ length: 10 }, read);
+    for (const id of ['a', 'b']) bench.beats.delete(id);
+    const startedMs = bench.clock.monotonicMs();
+    const answers = await bench.clock.run(Promise.all([...early, ...late]));
+    expect(new Set(answers)).toEqual(new Set(['of p']));
+    expect(bench.clock.monotonicMs() - startedMs).toBeLessThan(1000);
+  });
+
+  it('that its caller gives up ends at once, with the reason', async () => {
+    const bench = await new Bench().start();
+    for (const id of ['a', 'b']) bench.behaviour.set(id, never);
+    const enough = new AbortController();
+    const read = bench.read({ signal: enough.signal });
+    enough.abort();
+    await expect(read).rejects.toMatchObject({ code: 'ABORTED' });
+    const [{ outstanding } = {}] = bench.router.explain({ primaryOnly: false, prefer: 'any' }).replicas;
+    expect(outstanding).toBe(0);
+  });
+
   it('is hedged after a while, for one read in ten, and the first answer counts', async () => {
     const bench = await new Bench({ hedgeAfterMs: 20 }).start();
     bench.behaviour.set('a', async (signal) => {
@@ -185,6 +239,9 @@ describe('a read', () => {
     const late = answers.filter((answer) => answer === 'of a, late').length;
     expect(bench.asked.length - 40, 'asked twice').toBeLessThanOrEqual(5);
     expect(bench.asked.length).toBeGreaterThan(40);
+    // Of those that began there, all but the hedged ones: the first answer of these was another's.
+    const hedged = bench.asked.length - 40;
+    expect(late).toBe(bench.asked.filter((id) => id === 'a').length - hedged);
     expect(late).toBeGreaterThan(0);
   });
 });

@@ -7,10 +7,10 @@ import type { ReplicaTable } from './replica-table.js';
 
 /** One read, whoever answers it. */
 export interface Read<T> {
-  /** Sends it. `isLast`: nobody else is left, so it may wait for as long as it has. */
+  /** Sends it. `isLast()`: nobody else is left, so it may wait for as long as it has. */
   ask(
     id: string,
-    limits: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly isLast: boolean },
+    limits: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly isLast: () => boolean },
   ): Promise<T>;
   readonly needs: Omit<ReadNeeds, 'tried' | 'zone'>;
   readonly timeoutMs: number;
@@ -97,9 +97,8 @@ export class ReadRouter {
         continue;
       }
       tried.add(choice.replica);
-      const isLast = this.#eligible(read.needs, tried).replicas.length === 0;
       try {
-        return await this.#hedged(read, choice.replica, { leftMs, isLast, tried });
+        return await this.#hedged(read, choice.replica, leftMs, tried);
       } catch (thrown) {
         obstacle = this.#note(toAntiphonError(thrown), leftMs());
       }
@@ -119,18 +118,16 @@ export class ReadRouter {
   async #hedged<T>(
     read: Read<T>,
     first: string,
-    {
-      leftMs,
-      isLast,
-      tried,
-    }: { readonly leftMs: () => number; readonly isLast: boolean; readonly tried: Set<string> },
+    leftMs: () => number,
+    tried: Set<string>,
   ): Promise<Answered<T>> {
     const { hedgeAfterMs } = this.settings;
+    const isLast = (): boolean => this.#eligible(read.needs, tried).replicas.length === 0;
+    if (hedgeAfterMs === undefined || isLast()) return this.#ask(read, first, leftMs(), isLast);
     const ended = new AbortController();
     const ask = (id: string): Promise<Answered<T>> => this.#ask(read, id, leftMs(), isLast, ended.signal);
     try {
       const asked = ask(first);
-      if (hedgeAfterMs === undefined || isLast) return await asked;
       const settled = await Promise.race([
         asked.then(
           () => true,
@@ -156,28 +153,32 @@ export class ReadRouter {
     read: Read<T>,
     id: string,
     timeoutMs: number,
-    isLast: boolean,
-    ended: AbortSignal,
+    isLast: () => boolean,
+    ended?: AbortSignal,
   ): Promise<Answered<T>> {
     const { clock, table, settings } = this;
-    const gone = new AbortController();
-    const stopWatching = table.watch(id, settings.silenceMs, () => gone.abort());
-    const signals = [gone.signal, ended, ...(read.signal === undefined ? [] : [read.signal])];
+    const over = new AbortController();
+    let isGone = false;
+    const stopWatching = table.watch(id, settings.silenceMs, () => {
+      isGone = true;
+      over.abort();
+    });
+    const stopFollowing = [follow(ended, over), follow(read.signal, over)];
     const startedMs = clock.monotonicMs();
     table.sent(id);
     let event: CircuitEvent | undefined;
     try {
       const value = await read.ask(id, {
         timeoutMs: Math.max(1, Math.ceil(timeoutMs)),
-        signal: AbortSignal.any(signals),
+        signal: over.signal,
         isLast,
       });
       event = 'answered';
       return { value, replica: id };
     } catch (thrown) {
       const error = toAntiphonError(thrown);
-      if (ended.aborted || read.signal?.aborted === true) throw error;
-      if (gone.signal.aborted) {
+      if (ended?.aborted === true || read.signal?.aborted === true) throw error;
+      if (isGone) {
         event = 'failed';
         throw hasGone(id, error);
       }
@@ -185,6 +186,7 @@ export class ReadRouter {
       throw error;
     } finally {
       stopWatching();
+      for (const stop of stopFollowing) stop?.();
       table.ended(id, event, clock.monotonicMs() - startedMs);
     }
   }
@@ -197,6 +199,15 @@ export class ReadRouter {
     await sleep(this.clock, ROUND_PAUSE_MS, signals).catch(() => undefined);
     stop();
   }
+}
+
+/** `AbortSignal.any` costs more, and there is one for every read. */
+function follow(outer: AbortSignal | undefined, inner: AbortController): (() => void) | undefined {
+  if (outer === undefined) return undefined;
+  const onAbort = (): void => inner.abort(outer.reason);
+  if (outer.aborted) onAbort();
+  else outer.addEventListener('abort', onAbort, { once: true });
+  return () => outer.removeEventListener('abort', onAbort);
 }
 
 /** The first answer; the last error where there is none. */

@@ -5,6 +5,7 @@ import {
   type Bus,
   type Clock,
   decodeBeat,
+  type Timer,
   toAntiphonError,
 } from '@antiphon/core';
 import { afterRead, beforeRead, type Circuit, type CircuitEvent, CLOSED, phaseAt } from './circuit.js';
@@ -32,6 +33,18 @@ interface Entry {
   roundTripMs: number | undefined;
 }
 
+/** A read that waits for an answer of a replica. */
+interface Watcher {
+  readonly entry: Entry;
+  readonly startedMs: number;
+  /** The process that was asked. */
+  readonly instance: string | undefined;
+  readonly silenceMs: number;
+  readonly onGone: () => void;
+  /** When it is looked whether the replica is there. */
+  lookMs: number;
+}
+
 /** The weight of the newest round trip in the moving average. */
 const NEWEST_SHARE = 0.2;
 /** Whoever has not answered for so long is asked whether it is there. */
@@ -47,6 +60,9 @@ const STRANGER_PAUSE_MS = 1000;
 export class ReplicaTable implements Disposable {
   readonly #entries = new Map<string, Entry>();
   readonly #listeners = new Set<() => void>();
+  readonly #watchers = new Set<Watcher>();
+  /** While somebody waits for an answer; one for all of them, since most answers come soon. */
+  #looking: Timer | undefined;
   #primary: BeatPrimary | undefined;
   #refreshedMs = -Infinity;
   #refreshing: Promise<void> | undefined;
@@ -129,24 +145,28 @@ export class ReplicaTable implements Disposable {
     if (entry === undefined) return () => undefined;
     const startedMs = this.clock.monotonicMs();
     const instance = entry.beat?.instance;
-    const isGone = (): boolean => {
-      const isOther = instance !== undefined && entry.beat?.instance !== instance;
-      const sinceMs = Math.max(entry.heardMs, startedMs);
-      return isOther || entry.goneMs >= startedMs || this.clock.monotonicMs() - sinceMs >= silenceMs;
-    };
-    const stopListening = this.onChange(() => {
-      if (isGone()) onGone();
-    });
-    const look = (): void => {
-      if (isGone()) return onGone();
-      void this.#probe(entry);
-      timer = this.clock.setTimer(PROBE_MS, look);
-    };
-    let timer = this.clock.setTimer(PROBE_MS, look);
-    return () => {
-      timer.cancel();
-      stopListening();
-    };
+    const watcher = { entry, startedMs, instance, silenceMs, onGone, lookMs: startedMs + PROBE_MS };
+    this.#watchers.add(watcher);
+    this.#looking ??= this.clock.setTimer(PROBE_MS, () => this.#look());
+    return () => void this.#watchers.delete(watcher);
+  }
+
+  #look(): void {
+    this.#looking = undefined;
+    const nowMs = this.clock.monotonicMs();
+    let nextMs = Infinity;
+    for (const watcher of this.#watchers) {
+      if (watcher.lookMs <= nowMs) {
+        if (isGone(watcher, nowMs)) {
+          watcher.onGone();
+          continue;
+        }
+        void this.#probe(watcher.entry);
+        watcher.lookMs = nowMs + PROBE_MS;
+      }
+      nextMs = Math.min(nextMs, watcher.lookMs);
+    }
+    if (nextMs < Infinity) this.#looking = this.clock.setTimer(nextMs - nowMs, () => this.#look());
   }
 
   /** Asks whether it is there. It says so to everybody who waits for it. */
@@ -224,12 +244,22 @@ export class ReplicaTable implements Disposable {
 
   #changed(): void {
     for (const listener of [...this.#listeners]) listener();
+    const nowMs = this.clock.monotonicMs();
+    for (const watcher of this.#watchers) if (isGone(watcher, nowMs)) watcher.onGone();
   }
 
   [Symbol.dispose](): void {
     this.#stop();
+    this.#looking?.cancel();
     this.#listeners.clear();
+    this.#watchers.clear();
   }
+}
+
+/** The process that was asked has no answer left. */
+function isGone({ entry, startedMs, instance, silenceMs }: Watcher, nowMs: number): boolean {
+  const isOther = instance !== undefined && entry.beat?.instance !== instance;
+  return isOther || entry.goneMs >= startedMs || nowMs - Math.max(entry.heardMs, startedMs) >= silenceMs;
 }
 
 function entryOf(id: string): Entry {
