@@ -64,6 +64,8 @@ const commands = {
   takeOver: () => replica.takeOver(),
   switchOver: ({ to, timeoutMs }) => replica.switchOver(to, { timeoutMs }),
   rescuedValues: () => rescuedValues(replica),
+  drain: () => replica.reads.drain(),
+  resumeReads: () => replica.reads.resume(),
   /** Outside of any write. */
   hang: ({ forMs }) => sleepOnThread(forMs),
   outcome: ({ of }) => replica.outcome(of),
