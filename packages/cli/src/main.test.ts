@@ -45,6 +45,7 @@ it('has the commands of this version', () => {
     'recapture',
     'member',
     'explain-candidate',
+    'explain-read',
     'quarantine',
     'failover',
     'switchover',

@@ -7,6 +7,7 @@ import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
 import { defineExplainCandidate } from './commands/explain-candidate.js';
+import { defineExplainRead } from './commands/explain-read.js';
 import { defineFailover } from './commands/failover.js';
 import { defineHealth } from './commands/health.js';
 import { defineInit } from './commands/init.js';
@@ -44,6 +45,7 @@ const COMMANDS = [
   defineRecapture,
   defineMember,
   defineExplainCandidate,
+  defineExplainRead,
   defineQuarantine,
   defineFailover,
   defineSwitchover,

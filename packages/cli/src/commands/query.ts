@@ -34,7 +34,8 @@ const DEFAULT_TIMEOUT_S = 30;
 const MAX_TIMEOUT_S = 600;
 /** A replica waits so long at most until it has caught up. */
 const MAX_WAIT_MS = 300_000;
-const CONSISTENCIES: readonly Consistency[] = ['any', 'bounded', 'session', 'strong'];
+/** What `--consistency` takes. */
+export const CONSISTENCIES: readonly Consistency[] = ['any', 'bounded', 'session', 'strong'];
 
 export function defineQuery(host: CommandHost): void {
   defineCommand<QueryOptions>(host, {

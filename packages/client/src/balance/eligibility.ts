@@ -108,8 +108,7 @@ function impossible(
 function unwell(view: ReplicaView, needs: ReadNeeds, limits: EligibilityLimits): Reason | undefined {
   const { id, lifecycle, silentMs, circuit, lagMs } = view;
   if (circuit === 'open') return { reason: 'failing', why: `${id} has failed, and is tried again soon.` };
-  if (silentMs > limits.silenceMs)
-    return { reason: 'silent', why: `${id} was not heard for ${seconds(silentMs)}.` };
+  if (silentMs > limits.silenceMs) return { reason: 'silent', why: silence(id, silentMs) };
   if (lifecycle !== undefined && !SERVES.has(lifecycle))
     return { reason: 'state', why: `${id} is ${lifecycle}.` };
   if (lagMs <= Math.min(needs.maxLagMs ?? Infinity, limits.maxLagMs)) return undefined;
@@ -164,6 +163,10 @@ function despite(unwell: readonly PassedOver[]): { readonly despite?: string } {
   };
 }
 
+function silence(id: string, ms: number): string {
+  return ms === Infinity ? `${id} has not been heard yet.` : `${id} was not heard for ${seconds(ms)}.`;
+}
+
 function seconds(ms: number): string {
-  return ms === Infinity ? 'ever' : `${(ms / 1000).toFixed(1)} s`;
+  return `${(ms / 1000).toFixed(1)} s`;
 }
