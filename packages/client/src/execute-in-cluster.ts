@@ -8,6 +8,7 @@ import {
   sleep,
   systemClock,
   toAntiphonError,
+  UnknownOutcomeError,
 } from '@antiphon/core';
 import { DEFAULT_LIMITS, newId, type Statement, type WriteResult } from '@antiphon/replica';
 import {
@@ -106,7 +107,9 @@ export async function executeInCluster(
   const { timeoutMs, signal, acks } = options;
   const request = { statements, timeoutMs, ...(acks && { acks }), ...(requestId && { requestId }) };
   const wait = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, ...(signal && { signal }) };
-  const result = await chosen.ref.ask('execute', request, wait);
+  const result = await chosen.ref.ask('execute', request, wait).catch((thrown: unknown) => {
+    throw thrown instanceof AntiphonError ? withItsId(thrown, requestId) : thrown;
+  });
   return { result, replica: chosen.id, ...(requestId && { requestId }) };
 }
 
@@ -225,7 +228,7 @@ class ClusterWrite {
     const isOfReplica = error.context['remoteCode'] !== undefined;
     if (certainty === 'answer' && (!this.#isUnclear || hasRun(error))) throw error;
     // It has asked whoever there is itself.
-    if (error.code === 'OUTCOME_UNKNOWN' && isOfReplica) throw error;
+    if (error.code === 'OUTCOME_UNKNOWN' && isOfReplica) throw withItsId(error, this.request.id);
     if (certainty === 'unclear') this.#isUnclear = true;
     this.#obstacle = error;
     if (this.options.signal?.aborted === true) throw this.#end('The wait for an answer was ended.');
@@ -274,6 +277,17 @@ class ClusterWrite {
   #ofThisCall({ repeated, ...result }: Executed): Executed {
     return repeated === true && this.options.requestId !== undefined ? { ...result, repeated } : result;
   }
+}
+
+/**
+ * An unknown outcome that a replica tells of has lost its class on the way, and with it the `id`
+ * that callers ask again under: without one, they would write twice.
+ */
+function withItsId(error: AntiphonError, requestId: string | undefined): AntiphonError {
+  const { code, message, context } = error;
+  const id = requestId ?? context['id'];
+  if (code !== 'OUTCOME_UNKNOWN' || typeof id !== 'string') return error;
+  return new UnknownOutcomeError(message, id, { cause: error, context });
 }
 
 function askedOf(replica: ChosenReplica, status: ReplicaSight): Asked {
