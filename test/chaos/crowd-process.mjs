@@ -52,6 +52,18 @@ function note(kind, error) {
   if (!isKnown) report.faults.push(`${kind}: ${code} ${error.message}`);
 }
 
+/** Many at once take longer than NATS is waited for, on a busy machine. */
+async function connected() {
+  for (;;) {
+    try {
+      return await connect({ cluster, servers });
+    } catch (error) {
+      note('connect', error);
+      await sleep(pauseMs);
+    }
+  }
+}
+
 class App {
   #random;
   #session;
@@ -67,10 +79,10 @@ class App {
   }
 
   async run() {
-    const client = await connect({ cluster, servers });
+    await sleep(this.#random.next() * pauseMs);
+    const client = await connected();
     this.client = client;
     this.#session = client.session();
-    await sleep(this.#random.next() * pauseMs);
     while (!ending) {
       await this.#step();
       await sleep(pauseMs * (0.5 + this.#random.next()));
