@@ -179,6 +179,24 @@ describe('a read', () => {
     expect(bench.asked).toEqual(['p', 'p', 'a', 'a']);
   });
 
+  it('that needs the primary is no wrong option where that was deposed a moment ago', async () => {
+    const bench = await new Bench().start();
+    const needs = { primaryOnly: true, prefer: 'replicas' } as const;
+    const deposed = (primary: string): AntiphonError =>
+      new AntiphonError('BAD_OPTION', 'It needs a synchronous cluster.', {
+        context: { remoteCode: 'BAD_OPTION', replica: 'p', primary, epoch: 2 },
+      });
+    bench.behaviour.set('p', () => Promise.reject(deposed('')));
+    const read = bench.read({ needs, timeoutMs: 300 });
+    await expect(read).rejects.toMatchObject({ code: 'NOT_IN_SYNC', retriable: true });
+    bench.says('a', { lifecycle: 'primary', primary: { epoch: 3, id: 'a' } });
+    expect(await bench.read({ needs })).toBe('of a');
+    // Where nobody promises it, there is nobody else to ask.
+    bench.behaviour.set('a', () => Promise.reject(deposed('')));
+    bench.behaviour.set('b', () => Promise.reject(deposed('')));
+    await expect(bench.read()).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  });
+
   it('goes to the zone of the reader while somebody serves there', async () => {
     const bench = await new Bench({ zone: 'eu' }).start();
     bench.says('a', { reads: { weight: 1, isDrained: false, zone: 'us' } });

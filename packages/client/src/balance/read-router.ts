@@ -100,7 +100,8 @@ export class ReadRouter {
       try {
         return await this.#hedged(read, choice.replica, leftMs, tried);
       } catch (thrown) {
-        obstacle = this.#note(toAntiphonError(thrown), leftMs());
+        const error = toAntiphonError(thrown);
+        obstacle = this.#note(read.needs.primaryOnly ? unlessDeposed(error) : error, leftMs());
       }
     }
   }
@@ -228,6 +229,19 @@ function verdictOf({ code, context }: AntiphonError): Verdict {
   if (!isOfReplica && code === 'LOG_UNAVAILABLE') return 'elsewhere';
   if (ELSEWHERE.has(code)) return 'elsewhere';
   return FAILED.has(code) ? 'failed' : 'answer';
+}
+
+/**
+ * Who was asked as the primary, and has heard that it is not, says that it cannot promise what is
+ * asked for: right for itself, and no mistake of the caller's.
+ */
+function unlessDeposed(error: AntiphonError): AntiphonError {
+  const { code, context } = error;
+  if (code !== 'BAD_OPTION' || typeof context['epoch'] !== 'number') return error;
+  const message =
+    `${String(context['replica'])} is not the primary any more, which a strong read needs. ` +
+    'Which replica is the primary is being decided. Call again in a moment.';
+  return new AntiphonError('NOT_IN_SYNC', message, { cause: error, context });
 }
 
 function eventOf(error: AntiphonError): CircuitEvent | undefined {
