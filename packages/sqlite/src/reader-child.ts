@@ -6,6 +6,11 @@ import { AntiphonError } from '@antiphon/core';
 import type { ReadMessage, ReadReply, ReadRequest, ReadResult } from './reader-protocol.js';
 
 const KEPT_STDERR_CHARACTERS = 2000;
+/**
+ * A read that its caller gave up is ended with its process, unless it is over by itself within this
+ * time.
+ */
+const CANCEL_GRACE_MS = 50;
 
 export interface Reading {
   readonly request: ReadRequest;
@@ -35,21 +40,38 @@ function environment(): NodeJS.ProcessEnv {
   return rest;
 }
 
+/** One that was sent. What nobody waits for here any more has no `reading`. */
+interface Sent {
+  readonly id: number;
+  reading: Reading | undefined;
+}
+
+export interface ReaderListener {
+  /** A read has its answer, after so long in the process. */
+  answered(tookMs: number): void;
+  /** Nobody waits any more for what it is at, and it does not get done with it. */
+  stuck(): void;
+  /** It has ended. `left`: what it had not begun, perhaps. */
+  lost(left: readonly Reading[]): void;
+}
+
 /**
- * One process that reads, one read at a time. It ends with this process at the latest, also in the
- * middle of a read.
+ * One process that reads, one read after the other, in the order in which they were sent. It ends
+ * with this process at the latest, also in the middle of a read.
  */
 export class ReaderChild {
   readonly #process: ChildProcess;
   readonly #ended: Promise<void>;
-  #reading: Reading | undefined;
+  /** Without an answer yet; it is at the first one. */
+  readonly #sent: Sent[] = [];
   #id = 0;
+  #unwanted: NodeJS.Timeout | undefined;
   #dead = false;
   #stderr = '';
 
   constructor(
     file: string,
-    private readonly listener: { freed(): void; lost(): void },
+    private readonly listener: ReaderListener,
   ) {
     this.#process = fork(programPath(), [file, String(process.pid)], {
       serialization: 'advanced',
@@ -76,20 +98,22 @@ export class ReaderChild {
     return this.#process.pid;
   }
 
-  /** What it reads now. */
-  get reading(): Reading | undefined {
-    return this.#reading;
+  get isIdle(): boolean {
+    return this.#sent.length === 0;
   }
 
-  run(reading: Reading): void {
-    this.#reading = reading;
+  /** Only of one that is idle: an answer for each comes as soon as it is there. */
+  run(readings: readonly Reading[]): void {
     // Who waits for an answer keeps this process alive; a reader without work does not.
     this.#process.ref();
     this.#process.channel?.ref();
-    const message: ReadMessage = { id: ++this.#id, request: reading.request };
+    const messages = readings.map((reading): ReadMessage => {
+      this.#sent.push({ id: ++this.#id, reading });
+      return { id: this.#id, request: reading.request };
+    });
     const failed = (error: unknown): void => this.kill(() => this.#ending(String(error)));
     try {
-      this.#process.send(message, (error) => {
+      this.#process.send(messages, (error) => {
         if (error !== null) failed(error);
       });
     } catch (thrown) {
@@ -97,7 +121,32 @@ export class ReaderChild {
     }
   }
 
-  /** At once, whatever it does. Its read is rejected with `error`. */
+  /** Nobody waits for it any more: the process ends, unless it is soon over by itself. */
+  drop(reading: Reading): void {
+    const sent = this.#sent.find((one) => one.reading === reading);
+    if (sent === undefined) return;
+    sent.reading = undefined;
+    this.#mindUnwanted();
+  }
+
+  /** All but what it is at, for another process to read: nobody waits for them here any more. */
+  takeBack(): readonly Reading[] {
+    const [, ...behind] = this.#sent;
+    return behind.flatMap((sent) => {
+      const { reading } = sent;
+      sent.reading = undefined;
+      return reading ?? [];
+    });
+  }
+
+  #mindUnwanted(): void {
+    clearTimeout(this.#unwanted);
+    const [first] = this.#sent;
+    if (first === undefined || first.reading !== undefined) return;
+    this.#unwanted = setTimeout(() => this.listener.stuck(), CANCEL_GRACE_MS);
+  }
+
+  /** At once, whatever it does. What it is at is rejected with `error`. */
   kill(error: () => AntiphonError): void {
     this.#process.kill('SIGKILL');
     this.#lose(error);
@@ -115,23 +164,24 @@ export class ReaderChild {
   }
 
   #answered(reply: ReadReply): void {
-    const reading = this.#reading;
-    if (reading === undefined || reply.id !== this.#id || this.#dead) return;
-    this.#reading = undefined;
-    this.#idle();
-    if (reply.ok) reading.resolve(reply.result);
-    else reading.reject(new AntiphonError(reply.code, reply.message, { context: reply.context }));
-    this.listener.freed();
+    const [sent] = this.#sent;
+    if (sent === undefined || reply.id !== sent.id || this.#dead) return;
+    this.#sent.shift();
+    if (this.isIdle) this.#idle();
+    this.#mindUnwanted();
+    if (reply.ok) sent.reading?.resolve(reply.result);
+    else sent.reading?.reject(new AntiphonError(reply.code, reply.message, { context: reply.context }));
+    this.listener.answered(reply.tookMs);
   }
 
   #lose(error: () => AntiphonError): void {
     if (this.#dead) return;
     this.#dead = true;
-    const reading = this.#reading;
-    this.#reading = undefined;
+    clearTimeout(this.#unwanted);
+    const [first, ...behind] = this.#sent.splice(0);
     this.#idle();
-    reading?.reject(error());
-    this.listener.lost();
+    first?.reading?.reject(error());
+    this.listener.lost(behind.flatMap(({ reading }) => reading ?? []));
   }
 
   #ending(why: string): AntiphonError {

@@ -74,6 +74,51 @@ describe('a reading process', () => {
     expect(await next).toBe(7n);
   });
 
+  it('gets many short reads at once, and one among them that is given up costs no other', async () => {
+    const reader = open(database(7));
+    for (let n = 0; n < 50; n++) await valueOf(reader);
+    const [pid] = reader.pids;
+    const enough = new AbortController();
+    const reading = Array.from({ length: 40 }, (_, turn) =>
+      turn === 20 ? query(reader, ENDLESS, enough.signal) : valueOf(reader),
+    );
+    const settled = Promise.allSettled(reading);
+    await Promise.all(reading.slice(0, 20));
+    enough.abort();
+    const failed = (await settled).flatMap((one, turn) => (one.status === 'rejected' ? [turn] : []));
+    expect(failed).toEqual([20]);
+    expect(reader.pids).not.toContain(pid);
+  });
+
+  it('that takes long over one read leaves those behind it to another one', async () => {
+    const reader = open(database(7), 2);
+    for (let n = 0; n < 50; n++) await valueOf(reader);
+    const enough = new AbortController();
+    // The first one is begun alone; the next ones wait, and go together.
+    const first = valueOf(reader);
+    const endless = expectCode(query(reader, ENDLESS, enough.signal), 'ABORTED');
+    const behind = Array.from({ length: 10 }, () => valueOf(reader));
+    expect(await Promise.all([first, ...behind])).toEqual(Array.from({ length: 11 }, () => 7n));
+    expect(reader.pids).toHaveLength(2);
+    enough.abort();
+    await endless;
+    await eventually('one process is left', () => reader.pids.length === 1);
+    expect(await valueOf(reader)).toBe(7n);
+  });
+
+  it('that is killed with several reads costs the one that it was at', async () => {
+    const reader = open(database(7));
+    for (let n = 0; n < 50; n++) await valueOf(reader);
+    const [pid = 0] = reader.pids;
+    const first = valueOf(reader);
+    const endless = expectCode(query(reader, ENDLESS), 'STORE_FAILED', /SIGKILL/);
+    const behind = Array.from({ length: 10 }, () => valueOf(reader));
+    await first;
+    process.kill(pid, 'SIGKILL');
+    await endless;
+    expect(await Promise.all(behind)).toEqual(Array.from({ length: 10 }, () => 7n));
+  });
+
   it('is gone after an abort, and its successor is there before the next read', async () => {
     const reader = open(database(7));
     await valueOf(reader);

@@ -24,15 +24,21 @@ function main(file: string, parentPid: number): void {
     resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
   }).unref();
   const work = new ReadWork(file);
-  process.on('message', (message: ReadMessage) => process.send?.(answer(work, message)));
+  process.on('message', (messages: readonly ReadMessage[]) => {
+    // Each at once: the next one may never end.
+    for (const message of messages) process.send?.(answer(work, message));
+  });
 }
 
 function answer(work: ReadWork, { id, request }: ReadMessage): ReadReply {
+  const startedMs = performance.now();
+  const tookMs = (): number => performance.now() - startedMs;
   try {
-    return { id, ok: true, result: work.run(request) };
+    const result = work.run(request);
+    return { id, ok: true, result, tookMs: tookMs() };
   } catch (thrown) {
     const { code, message, context } = toAntiphonError(storeError(thrown, 'Reading failed'));
-    return { id, ok: false, code, message, context: { ...context } };
+    return { id, ok: false, code, message, context: { ...context }, tookMs: tookMs() };
   }
 }
 

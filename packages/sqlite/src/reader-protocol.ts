@@ -44,7 +44,10 @@ export interface ReadMessage {
   readonly request: ReadRequest;
 }
 
-export type ReadReply =
+export type ReadReply = {
+  /** In the reading process, without the way there and back. */
+  readonly tookMs: number;
+} & (
   | { readonly id: number; readonly ok: true; readonly result: ReadResult }
   | {
       readonly id: number;
@@ -52,4 +55,5 @@ export type ReadReply =
       readonly code: ErrorCode;
       readonly message: string;
       readonly context: Record<string, unknown>;
-    };
+    }
+);

@@ -5,13 +5,13 @@ import type { ReadRequest, ReadResult } from './reader-protocol.js';
 
 /** Reads that wait for a free process; more are refused with OVERLOADED. */
 const MAX_WAITING = 1000;
-/**
- * A read that its caller gave up is ended with its process, unless it is over by itself within this
- * time.
- */
-const CANCEL_GRACE_MS = 50;
 /** Another process costs more than a short wait for one that is busy. */
 const PATIENCE_MS = 25;
+/** Reads that a process gets at once are those that it answers within this time, as most do. */
+const BATCH_MS = 2;
+const MOST_AT_ONCE = 16;
+/** The weight of the newest read in the moving average of what one takes. */
+const NEWEST_SHARE = 0.1;
 /** A process beyond those that are kept ends after so long without work. */
 const IDLE_MS = 30_000;
 const CLOSE_MS = 1000;
@@ -26,7 +26,7 @@ export interface ReaderOptions {
 
 interface Waiting extends Reading {
   readonly signal: AbortSignal | undefined;
-  /** Set while a process reads for it. */
+  /** The process that has it. */
   member: Member | undefined;
   onAbort(): void;
 }
@@ -34,17 +34,22 @@ interface Waiting extends Reading {
 interface Member {
   readonly child: ReaderChild;
   idle: NodeJS.Timeout | undefined;
+  /** While it has more than one read, until the next answer. */
+  patience: NodeJS.Timeout | undefined;
 }
 
 /**
  * Reads in processes of their own, each with a read-only connection, started when first needed. A
  * statement inside SQLite cannot be interrupted, a process can be killed: no read outlives its
- * caller's patience, and none holds up this process's own end.
+ * caller's patience, and none holds up this process's own end. A process gets several short reads
+ * at once (docs/decisions/0102).
  */
 export class Reader {
   readonly #members = new Set<Member>();
   readonly #waiting: Waiting[] = [];
   #impatience: NodeJS.Timeout | undefined;
+  /** What a read takes of a process; at first nothing is known of it. */
+  #averageMs = BATCH_MS;
   #closed = false;
 
   constructor(private readonly options: ReaderOptions) {}
@@ -89,29 +94,29 @@ export class Reader {
   }
 
   #giveUp(waiting: Waiting): void {
-    const { signal, member } = waiting;
-    waiting.reject(givenUp(signal));
+    waiting.reject(givenUp(waiting.signal));
     const index = this.#waiting.indexOf(waiting);
     if (index >= 0) this.#waiting.splice(index, 1);
-    if (member === undefined) return;
-    setTimeout(() => {
-      if (member.child.reading === waiting) this.#replace(member, signal);
-    }, CANCEL_GRACE_MS);
+    waiting.member?.child.drop(waiting);
   }
 
   #dispatch(): void {
     while (this.#waiting.length > 0) {
       const member = this.#free();
       if (member === undefined) break;
-      const next = this.#waiting.shift();
-      if (next !== undefined) this.#run(member, next);
+      this.#run(member, this.#waiting.splice(0, this.#atOnce()));
     }
     if (this.#waiting.length === 0) clearTimeout(this.#impatience);
     else if (this.#members.size < this.options.most) this.#soonAnother();
   }
 
+  /** Each message to a process and back costs more than a short read does. */
+  #atOnce(): number {
+    return Math.min(MOST_AT_ONCE, Math.max(1, Math.floor(BATCH_MS / this.#averageMs)));
+  }
+
   #free(): Member | undefined {
-    for (const member of this.#members) if (member.child.reading === undefined) return member;
+    for (const member of this.#members) if (member.child.isIdle) return member;
     return this.#members.size === 0 ? this.#start() : undefined;
   }
 
@@ -128,10 +133,11 @@ export class Reader {
   #start(): Member | undefined {
     try {
       const member: Member = {
-        idle: undefined,
+        ...{ idle: undefined, patience: undefined },
         child: new ReaderChild(this.options.file, {
-          freed: () => this.#freed(member),
-          lost: () => this.#lost(member),
+          answered: (tookMs) => this.#answered(member, tookMs),
+          stuck: () => this.#replace(member),
+          lost: (left) => this.#lost(member, left as readonly Waiting[]),
         }),
       };
       this.#members.add(member);
@@ -142,36 +148,57 @@ export class Reader {
     }
   }
 
-  #run(member: Member, waiting: Waiting): void {
+  #run(member: Member, batch: readonly Waiting[]): void {
     clearTimeout(member.idle);
-    waiting.member = member;
-    member.child.run(waiting);
+    for (const waiting of batch) waiting.member = member;
+    if (batch.length > 1) member.patience = setTimeout(() => this.#takeBack(member), PATIENCE_MS).unref();
+    member.child.run(batch);
+  }
+
+  /** One of its reads takes long: those behind it are read by another process, if there is one. */
+  #takeBack(member: Member): void {
+    const another = this.#free() ?? (this.#members.size < this.options.most ? this.#start() : undefined);
+    if (another === undefined) return void member.patience?.refresh();
+    this.#waitAgain(member.child.takeBack() as readonly Waiting[]);
+    this.#dispatch();
+  }
+
+  #waitAgain(batch: readonly Waiting[]): void {
+    for (const waiting of batch) waiting.member = undefined;
+    this.#waiting.unshift(...batch);
   }
 
   /**
    * Whoever reads is likely to read again: the next one should not have to wait for a process to
    * start.
    */
-  #replace(member: Member, signal: AbortSignal | undefined): void {
-    member.child.kill(() => givenUp(signal));
+  #replace(member: Member): void {
+    member.child.kill(storeClosed);
     if (!this.#closed && this.#members.size < this.options.kept) this.#start();
     this.#dispatch();
   }
 
-  #freed(member: Member): void {
+  #answered(member: Member, tookMs: number): void {
+    this.#averageMs += (tookMs - this.#averageMs) * NEWEST_SHARE;
+    if (!member.child.isIdle) return void member.patience?.refresh();
+    clearTimeout(member.patience);
+    member.patience = undefined;
     this.#dispatch();
-    if (member.child.reading !== undefined) return;
+    if (!member.child.isIdle) return;
     member.idle = setTimeout(() => {
-      if (member.child.reading === undefined && this.#members.size > this.options.kept)
-        member.child.kill(storeClosed);
+      if (member.child.isIdle && this.#members.size > this.options.kept) member.child.kill(storeClosed);
     }, IDLE_MS);
     member.idle.unref();
   }
 
-  #lost(member: Member): void {
+  #lost(member: Member, left: readonly Waiting[]): void {
     clearTimeout(member.idle);
+    clearTimeout(member.patience);
     this.#members.delete(member);
-    if (!this.#closed) this.#dispatch();
+    if (!this.#closed) {
+      this.#waitAgain(left);
+      this.#dispatch();
+    } else for (const { reject } of left) reject(storeClosed());
   }
 
   /** Whatever they do: bounded in time. */
