@@ -1,6 +1,7 @@
 import { AntiphonError, UnknownOutcomeError } from '@antiphon/core';
 import { expect, it } from 'vitest';
-import type { ClusterClient, ReplicaRef } from './cluster-client.js';
+import type { ClusterClient } from './cluster-client.js';
+import type { ReplicaRef } from './replica-ref.js';
 import { executeInCluster } from './execute-in-cluster.js';
 
 /** As it comes over the wire: without its class. */
