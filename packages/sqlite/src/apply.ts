@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   decodeChanges,
+  encodeBatch,
   lastCounterOf,
   MAX_SHOWN_CONFLICTS,
   movedTo,
@@ -32,7 +33,7 @@ import { PostponedRows } from './postponed-rows.js';
 import { Quarantine } from './quarantine.js';
 import { RescueLedger } from './rescue-ledger.js';
 import { RowStatements } from './row-statements.js';
-import { isSealed } from './sealed-messages.js';
+import { isSealed, storeSealed } from './sealed-messages.js';
 import type { ReplicaState } from './state.js';
 import { mappingAt, mappingsOf, rowHere, type TableMapping } from './table-mapping.js';
 import type { RowVersions, Stamp } from './versions.js';
@@ -238,7 +239,7 @@ export class Applier {
     if (step.type === 'part') return this.#takePart(step.batch, pace);
     if (step.type === 'epoch') return this.#enterEpoch(step);
     const { batch, skip, rejected = [] } = step;
-    if (batch.origin === this.#state.identity.replica) this.#ownGroup(batch, rejected.length > 0);
+    if (batch.origin === this.#state.identity.replica) this.#ownGroup(batch, rejected.length > 0, skip);
     const mappings = mappingsOf(batch.tables, this.#byName);
     for (let index = skip; index < batch.transactions.length; index++) {
       const transaction = batch.transactions[index];
@@ -254,11 +255,20 @@ export class Applier {
   }
 
   /** What this replica wrote of its kept rows is not kept any longer. */
-  #ownGroup(batch: TransactionBatch, rejected: boolean): void {
+  #ownGroup(batch: TransactionBatch, rejected: boolean, skip: number): void {
     if (batch.sync === undefined) return;
+    if (!rejected && skip === 0 && !this.#state.recovering) this.#seal(batch);
     const tables = [...this.#byName.values()];
     const noted = this.#keptAttempts.arrived(batch.sync.token, tables, rejected);
     if (!noted && !rejected && this.#state.recovering) this.#keptAttempts.doubt(batch, tables);
+  }
+
+  /** Its append had no answer, so that it comes out of the log: it is kept for others all the same (I3). */
+  #seal(batch: TransactionBatch): void {
+    const { firstCounter, transactions } = batch;
+    const message = { firstCounter, lastCounter: lastCounterOf(batch), part: 0, last: true };
+    const changes = transactions.reduce((sum, one) => sum + one.changes.length, 0);
+    storeSealed(this.connection, this.#state, { ...message, data: encodeBatch(batch) }, changes);
   }
 
   /** Of a synchronous group, also of an own one: how it ended can be asked for later. */

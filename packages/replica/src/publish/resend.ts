@@ -101,7 +101,9 @@ export class Resend {
       mark = { counter: end.lastCounter, part: end.part };
       // Parts of a big transaction stay until it is pruned.
       for (const message of page.filter(({ lastCounter }) => lastCounter >= from)) {
-        if (message.firstCounter > last + 1 || message.lastCounter > publishedCounter) break;
+        // Nobody could take what comes behind a hole.
+        if (message.firstCounter > last + 1) return last < from ? gone(id, from) : last;
+        if (message.lastCounter > publishedCounter) break;
         if (certified && groupOf(message.data) !== undefined) {
           return last < from ? answer('refused', judgedThere(id, from)) : last;
         }
@@ -110,7 +112,7 @@ export class Resend {
       // Only a group in between could end it before.
       if (!certified || last < end.lastCounter) break;
     }
-    if (last < from) return answer('gone', `${id} no longer keeps ${id}:${from}: it was pruned.`);
+    if (last < from) return gone(id, from);
     return certified ? last : publishedCounter;
   }
 }
@@ -121,6 +123,10 @@ export function sendsNothing({ id, authority }: Pick<Scope, 'id' | 'authority'>)
   const whose =
     primary === undefined || primary === id ? 'is not the primary' : `follows ${primary}, the primary`;
   return answer('refused', `${id} ${whose}, and publishes nothing again.`);
+}
+
+function gone(id: string, counter: number): ResendAnswer {
+  return answer('gone', `${id} no longer keeps ${id}:${counter}: it was pruned.`);
 }
 
 function judgedThere(id: string, counter: number): string {

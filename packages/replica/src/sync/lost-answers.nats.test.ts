@@ -53,6 +53,28 @@ async function start(
   return replicas;
 }
 
+it('I3: what comes out of the log, since its append had no answer, is kept for a member that is away', async () => {
+  await using cluster = await ClusterFixture.start();
+  const flakiness: Flakiness = { lost: 0, silent: 0, refused: 0 };
+  const [a, , c] = await start(cluster, { mode: 'primary-replica', primary: 'a' }, flakiness, 5);
+  await a?.execute([{ sql: "INSERT INTO items VALUES ('before', 1)" }], { acks: 'all' });
+  await c?.close();
+  Object.assign(flakiness, { silent: 0.3 });
+  for (let n = 0; n < 30; n++)
+    await a?.execute([{ sql: 'INSERT INTO items VALUES (?, 1)', params: [`item ${n}`] }]);
+  Object.assign(flakiness, { silent: 0 });
+  const sql = 'SELECT first_counter, last_counter FROM _antiphon_sealed ORDER BY id';
+  const { stdout } = await shell('sqlite3', ['-cmd', '.timeout 5000', cluster.file('a'), sql]);
+  const ranges = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split('|').map(Number));
+  const kept = ranges.flatMap(([first = 0, last = 0]) =>
+    Array.from({ length: last - first + 1 }, (_, index) => first + index),
+  );
+  expect(kept.slice(-30)).toEqual(Array.from({ length: 30 }, (_, index) => 2 + index));
+});
+
 describe.each(TOPOLOGIES)('answers that are lost, %j', (topology) => {
   it.each([1, 2, 3])('I8: every outcome is the truth, and nothing happens twice (seed %i)', async (seed) => {
     await using cluster = await ClusterFixture.start();
