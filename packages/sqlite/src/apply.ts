@@ -263,7 +263,7 @@ export class Applier {
     if (!noted && !rejected && this.#state.recovering) this.#keptAttempts.doubt(batch, tables);
   }
 
-  /** Its append had no answer, so that it comes out of the log: it is kept for others all the same (I3). */
+  /** Its append had no answer, so that it comes out of the log: it is kept for others (I3). */
   #seal(batch: TransactionBatch): void {
     const { firstCounter, transactions } = batch;
     const message = { firstCounter, lastCounter: lastCounterOf(batch), part: 0, last: true };

@@ -144,7 +144,8 @@ export class Member<Tx = unknown> {
       const messages = await this.store.sealed(this.#sent, PAGE_BYTES);
       if (messages.length === 0) return;
       for (const { lastCounter: counter, part, last, data } of messages) {
-        this.log.append(this.id, data);
+        // What came out of the log is kept as well, and published already.
+        if (counter > this.store.state().publishedCounter) this.log.append(this.id, data);
         this.#sent = { counter, part };
         if (last) this.store.markPublished(counter);
       }
