@@ -58,9 +58,12 @@ export class Client implements AsyncDisposable {
    * Writes, as one transaction, where the primary is; in a cluster of several primaries, on one of
    * them. Where the primary may change, it is written once, also when it changes meanwhile.
    *
+   * While NATS is away it waits.
+   *
    * @throws AntiphonError what the replica answers: BAD_SQL, CONSTRAINT, CONFLICT, NOT_IN_SYNC and
-   *   others; NO_ACTOR, LOG_UNAVAILABLE, TIMEOUT: nothing was written; UnknownOutcomeError: call again
-   *   with `requestId: error.id`
+   *   others; NO_ACTOR, CLOSED: nothing was written; LOG_UNAVAILABLE, TIMEOUT, ABORTED: likewise where
+   *   the primary may change, else if the message says so; UnknownOutcomeError: call again with
+   *   `requestId: error.id`
    * @example
    * await client.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
    */
@@ -190,7 +193,7 @@ export class Client implements AsyncDisposable {
     const id =
       primary !== undefined && (isHeard || !mayChange)
         ? primary
-        : router.explain({ primaryOnly: false, prefer: 'any' }).replica;
+        : (router.explain({ primaryOnly: false, prefer: 'any' }).replica ?? primary);
     if (id === undefined) throw nobody(this.cluster);
     const beat = table.beatOf(id);
     return {

@@ -1,4 +1,5 @@
 import {
+  abortError,
   type AckLevel,
   AntiphonError,
   checkRequired,
@@ -22,6 +23,7 @@ import {
 } from '@antiphon/replica/internal';
 import { chooseReplica, type ChosenReplica, furthestOf, type ReplicaSight } from './choose-replica.js';
 import type { ClusterClient } from './cluster-client.js';
+import { untilConnected, whyUnsent } from './connection.js';
 import { askMember, askMembers } from './member-answers.js';
 import { isReplaced, lookAt, type Watched } from './watched-replica.js';
 
@@ -75,6 +77,8 @@ const SHORTEST_MS = 20;
 /** So often it is looked whether the asked replica is still there. */
 const LOOK_MS = 1000;
 const PAUSE_MS = 200;
+/** So many are asked without a pause. */
+const MOST_IN_A_ROW = 2;
 /** A replica takes no more. */
 const LONGEST_MS = 300_000;
 const clock = systemClock();
@@ -83,8 +87,11 @@ const clock = systemClock();
  * Writes, from outside of the cluster. Where its primary may change, the write has an id: if the
  * replica that was asked is gone, another one is asked under the same id, and it is written once.
  *
- * @throws AntiphonError what `chooseReplica` throws, and what the replica answers. Where the
- *   primary may change, UnknownOutcomeError with the request's id when no answer came in time.
+ * While NATS is away it waits, and sends nothing.
+ *
+ * @throws AntiphonError what `chooseReplica` throws, and what the replica answers; LOG_UNAVAILABLE,
+ *   ABORTED, CLOSED where nothing was sent. Where the primary may change, UnknownOutcomeError with
+ *   the request's id when no answer came in time.
  */
 export async function executeInCluster(
   client: ClusterClient,
@@ -92,9 +99,10 @@ export async function executeInCluster(
   options: ClusterExecuteOptions,
 ): Promise<ExecutedInCluster> {
   checkRequired(options, OPTIONS, 'executeInCluster()', ['timeoutMs']);
-  const { requestId, replica, onAsk } = options;
+  const { requestId, replica } = options;
   assertTime(options.timeoutMs);
   if (requestId !== undefined) assertRequestId(requestId);
+  assertWanted(options.signal);
   const chosen = replica === undefined ? await choiceOf(client, options) : await named(client, replica);
   const status = replica === undefined ? chosen.status : await statusOfAny(client, replica);
   if (status?.epoch !== undefined) {
@@ -103,14 +111,38 @@ export async function executeInCluster(
     const id = requestId ?? idFrom({ nowMs, random: Math.random });
     return new ClusterWrite(client, { id, statements }, options, status).run(chosen);
   }
-  onAsk?.(chosen);
-  const { timeoutMs, signal, acks } = options;
-  const request = { statements, timeoutMs, ...(acks && { acks }), ...(requestId && { requestId }) };
-  const wait = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, ...(signal && { signal }) };
-  const result = await chosen.ref.ask('execute', request, wait).catch((thrown: unknown) => {
-    throw thrown instanceof AntiphonError ? withItsId(thrown, requestId) : thrown;
-  });
+  const result = await askOnlyOne(client, chosen, statements, options);
   return { result, replica: chosen.id, ...(requestId && { requestId }) };
+}
+
+/** Nobody else can be asked, and what may have come there is not sent again. */
+async function askOnlyOne(
+  client: ClusterClient,
+  chosen: ChosenReplica,
+  statements: Statements,
+  { requestId, onAsk, signal, acks, ...limits }: ClusterExecuteOptions,
+): Promise<Executed> {
+  const untilMs = clock.monotonicMs() + limits.timeoutMs;
+  const leftMs = (): number => Math.max(1, Math.ceil(untilMs - clock.monotonicMs()));
+  const wasAway = whyUnsent(client) !== undefined;
+  for (;;) {
+    await untilConnected(client, { timeoutMs: leftMs(), signal });
+    const unsent = whyUnsent(client);
+    if (unsent !== undefined) throw unsent;
+    onAsk?.(chosen);
+    const timeoutMs = leftMs();
+    const request = { statements, timeoutMs, ...(acks && { acks }), ...(requestId && { requestId }) };
+    const wait = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, ...(signal && { signal }) };
+    try {
+      return await chosen.ref.ask('execute', request, wait);
+    } catch (thrown) {
+      // The replica connects again as well, and perhaps a moment later.
+      const isAway = wasAway && toAntiphonError(thrown).code === 'NO_ACTOR' && leftMs() > PAUSE_MS;
+      if (!isAway) throw thrown instanceof AntiphonError ? withItsId(thrown, requestId) : thrown;
+      await sleep(clock, PAUSE_MS, signal).catch(() => undefined);
+      assertWanted(signal);
+    }
+  }
 }
 
 /** Throws BAD_OPTION. */
@@ -118,6 +150,11 @@ function assertTime(timeoutMs: unknown): void {
   if (typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= LONGEST_MS) return;
   const message = `\`timeoutMs\` is ${shownOption(timeoutMs)}. Give milliseconds above 0, at most ${LONGEST_MS}.`;
   throw new AntiphonError('BAD_OPTION', message);
+}
+
+/** Throws ABORTED. */
+function assertWanted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortError(signal, 'The caller gave up. Nothing was written.');
 }
 
 function choiceOf(client: ClusterClient, { choose }: ClusterExecuteOptions): Promise<ChosenReplica> {
@@ -143,6 +180,8 @@ interface Asked {
   readonly replica: ChosenReplica;
   readonly known: Watched;
   readonly isPrimary: boolean;
+  /** The epoch that was known then. */
+  readonly epoch: number;
   readonly sinceMs: number;
 }
 
@@ -151,12 +190,16 @@ class ClusterWrite {
   readonly #startedMs = clock.monotonicMs();
   /** Names this one: the request may have others. */
   readonly #call = newId();
-  #hasAsked = false;
+  #questions = 0;
   /** Somebody may have written it. */
   #isUnclear = false;
   #obstacle: AntiphonError | undefined;
+  /** The epoch in which it was sent first. */
+  #firstEpoch: number | undefined;
   /** Those that are gone, and had it. */
   #lostPrimaries = 0;
+  /** The one that was asked last has gone, and not only the connection to it. */
+  #hasGone = false;
 
   constructor(
     private readonly client: ClusterClient,
@@ -183,25 +226,33 @@ class ClusterWrite {
     return this.#startedMs + this.options.timeoutMs - clock.monotonicMs();
   }
 
-  async #ask({ replica, known }: Asked): Promise<Executed> {
+  async #ask({ replica, known, epoch }: Asked): Promise<Executed> {
+    this.#hasGone = false;
+    const { nats } = this.client;
+    const unsent = whyUnsent(this.client);
+    if (unsent !== undefined) throw unsent;
     this.options.onAsk?.(replica);
+    this.#firstEpoch ??= epoch;
     const { acks, signal } = this.options;
     const { id: requestId, statements } = this.request;
     const timeoutMs = Math.max(1, Math.ceil(this.#leftMs));
     const request = {
       ...{ statements, timeoutMs, requestId, ...(acks && { acks }) },
-      ...{ call: this.#call, again: this.#hasAsked, lostPrimaries: this.#lostPrimaries },
+      ...{ call: this.#call, again: this.#questions > 0, lostPrimaries: this.#lostPrimaries },
     };
-    this.#hasAsked = true;
+    this.#questions++;
     const over = new AbortController();
     const gone = new AbortController();
     void this.#watch(known, over.signal).then((isOver) => isOver && gone.abort());
     const ends = [gone.signal, ...(signal === undefined ? [] : [signal])];
     const wait = { timeoutMs: timeoutMs + ANSWER_MARGIN_MS, signal: AbortSignal.any(ends) };
+    const { reconnects } = nats;
     try {
       return await replica.ref.ask('execute', request, wait);
     } finally {
       over.abort();
+      // After a restart of NATS nobody listens yet, and all are there.
+      this.#hasGone = gone.signal.aborted && nats.status === 'connected' && nats.reconnects === reconnects;
     }
   }
 
@@ -237,9 +288,14 @@ class ClusterWrite {
   async #next(last: Asked): Promise<Asked> {
     for (;;) {
       if (this.#leftMs <= SHORTEST_MS || this.options.signal?.aborted === true) throw this.#late();
+      const { signal } = this.options;
+      await untilConnected(this.client, { timeoutMs: this.#leftMs, signal }).catch(() => undefined);
+      const unsent = whyUnsent(this.client);
+      if (unsent !== undefined) throw this.#givenUp(unsent);
       const replica = await choiceOf(this.client, this.options).catch(() => undefined);
       if (replica?.status !== undefined && replica.status.instance !== last.known.instance) {
         this.#assertNotFatal(last, replica.status);
+        await this.#restAfter(last);
         const instead = `${last.replica.id} does not answer any more. ${replica.id} is asked under the same id.`;
         return askedOf({ ...replica, instead }, replica.status);
       }
@@ -249,17 +305,35 @@ class ClusterWrite {
     }
   }
 
-  /** It may be what ends one primary after the other. Throws UnknownOutcomeError. */
+  /**
+   * It may be what ends one primary after the other, as far as an epoch says so: one that does not
+   * answer may be there all the time. Throws UnknownOutcomeError.
+   */
   #assertNotFatal(last: Asked, { epoch }: ReplicaSight): void {
-    if (!this.#isUnclear || epoch === undefined) return;
+    if (!this.#isUnclear || epoch === undefined || this.#firstEpoch === undefined) return;
     const { id } = last.replica;
-    if (last.isPrimary || epoch.primary === id) this.#lostPrimaries++;
-    const primaries = Math.max(this.#lostPrimaries, epoch.number - (this.status.epoch?.number ?? 0));
-    if (primaries === 0) return;
+    const isReplaced = epoch.number > last.epoch;
+    if ((isReplaced || this.#hasGone) && (last.isPrimary || epoch.primary === id)) this.#lostPrimaries++;
+    const epochs = epoch.number - this.#firstEpoch;
+    if (epochs <= 0) return;
+    const primaries = Math.max(this.#lostPrimaries, epochs);
     const { blockedMs } = DEFAULT_LIMITS;
     const lost = { primary: id, openMs: clock.monotonicMs() - last.sinceMs, primaries };
     const why = whyAskNobodyElse(lost, blockedMs);
     if (why !== undefined) throw outlastingRequest(why, this.request.id, blockedMs, this.#obstacle);
+  }
+
+  /** After a restart of NATS nobody listens for a moment, and each says so at once. */
+  async #restAfter({ sinceMs }: Asked): Promise<void> {
+    if (this.#questions <= MOST_IN_A_ROW) return;
+    const restMs = Math.min(PAUSE_MS - (clock.monotonicMs() - sinceMs), this.#leftMs);
+    if (restMs > 0) await sleep(clock, restMs);
+  }
+
+  /** Nothing more can be sent. */
+  #givenUp(unsent: AntiphonError): AntiphonError {
+    if (!this.#isUnclear) this.#obstacle = unsent;
+    return unsent.code === 'CLOSED' ? this.#end('The client was closed.') : this.#late();
   }
 
   #late(): AntiphonError {
@@ -269,6 +343,9 @@ class ClusterWrite {
 
   /** `why`: a sentence. */
   #end(why: string): AntiphonError {
+    const { signal } = this.options;
+    if (!this.#isUnclear && signal?.aborted === true)
+      return abortError(signal, 'The caller gave up. Nothing was written.');
     if (!this.#isUnclear && this.#obstacle !== undefined) return this.#obstacle;
     return unknownRequest(why, this.request.id, this.#obstacle);
   }
@@ -293,5 +370,6 @@ function withItsId(error: AntiphonError, requestId: string | undefined): Antipho
 function askedOf(replica: ChosenReplica, status: ReplicaSight): Asked {
   const { id, instance, epoch } = status;
   const known = { id: replica.id, ...(id === replica.id && { instance }) };
-  return { replica, known, isPrimary: epoch?.primary === replica.id, sinceMs: clock.monotonicMs() };
+  const isPrimary = epoch?.primary === replica.id;
+  return { replica, known, isPrimary, epoch: epoch?.number ?? 0, sinceMs: clock.monotonicMs() };
 }
