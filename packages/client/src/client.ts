@@ -144,15 +144,24 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Committed changes in the order of the log, from now on unless `from` says otherwise.
+   * Committed changes in the order of the log, from now on unless `from` says otherwise. It goes on
+   * when NATS was away; a `break` ends it.
    *
    * @throws AntiphonError as `clusterChanges`
+   * @example
+   * for await (const change of client.changes({ from: place ?? 'now' })) {
+   *   await handle(change);
+   *   place = change.cursor; // To go on after it, also in another process.
+   * }
    */
-  changes(
-    options: Partial<ClusterChangesOptions> & { readonly signal: AbortSignal },
-  ): AsyncGenerator<LoggedChange, void, undefined> {
-    const { from = 'now', onProblem = () => undefined, ...others } = options;
-    return clusterChanges(this.deps.cluster, { from, onProblem, ...others });
+  changes(options: Partial<ClusterChangesOptions> = {}): AsyncGenerator<LoggedChange, void, undefined> {
+    const {
+      from = 'now',
+      onProblem = () => undefined,
+      signal = new AbortController().signal,
+      ...others
+    } = options;
+    return clusterChanges(this.deps.cluster, { from, onProblem, signal, ...others });
   }
 
   /** The status of every member, or why it does not answer. Throws LOG_UNAVAILABLE. */

@@ -1,8 +1,9 @@
 import { DatabaseSync } from 'node:sqlite';
-import type { AntiphonError } from '@antiphon/core';
+import type { AntiphonError, LoggedChange } from '@antiphon/core';
 import { TestCluster } from '@antiphon/test-cluster';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { parseCursor } from './changes/log-changes.js';
 import type { Client } from './client.js';
 import { connect } from './connect.js';
 
@@ -100,5 +101,62 @@ describe('a write while NATS is away', () => {
     const signal = AbortSignal.abort();
     expect(await failure(client.execute(ONE, { signal }))).toMatchObject({ code: 'ABORTED' });
     expect(await rows()).toEqual([{ n: 0 }]);
+  });
+});
+
+describe('a stream of changes', () => {
+  const insert = async (from: number, to: number): Promise<void> => {
+    for (let id = from; id <= to; id++)
+      await cluster.replica('a').execute([{ sql: "INSERT INTO t VALUES (?, 'x')", params: [id] }]);
+  };
+
+  it('goes on over a restart of NATS', { timeout: 60_000 }, async () => {
+    await start();
+    await insert(1, 200);
+    const problems: string[] = [];
+    const onProblem = (message: string): void => void problems.push(message);
+    const seen: number[] = [];
+    for await (const { key } of client.changes({ from: 'beginning', onProblem })) {
+      seen.push(Number(key['id']));
+      if (seen.length === 1) {
+        await cluster.broker.stop();
+        // What the rules are is looked up again after a second.
+        await new Promise((resolve) => setTimeout(resolve, 1100));
+        setTimeout(() => void cluster.broker.start().then(() => insert(201, 210)), 1500);
+      }
+      if (seen.length === 210) break;
+    }
+    expect(seen).toEqual(Array.from({ length: 210 }, (_, index) => index + 1));
+    expect(problems.join()).toMatch(
+      /^The connection to NATS .* is down.* The changes go on when it is back\.$/,
+    );
+  });
+
+  it('goes on after a change whose cursor it is given, and takes nothing else', async () => {
+    await start({});
+    await insert(1, 3);
+    const taken: LoggedChange[] = [];
+    for await (const change of client.changes({ from: 'beginning' })) if (taken.push(change) === 3) break;
+    const from = taken[0]!.cursor;
+    const { value } = await client.changes({ from }).next();
+    expect(value).toEqual(taken[1]);
+    const begun = client.changes({ from: parseCursor(from) });
+    expect((await begun.next()).value).toEqual(taken[1]);
+    for (const wrong of ['start', '', 5, {}, null] as never[]) {
+      const error = await failure(client.changes({ from: wrong }).next());
+      expect(error).toMatchObject({ code: 'BAD_OPTION', retriable: false });
+      expect(error.message).toMatch(/from/);
+    }
+  });
+
+  it('needs no options', async () => {
+    await start({});
+    const changes = client.changes();
+    const next = changes.next();
+    let id = 0;
+    const writing = setInterval(() => void insert(++id, id).catch(() => undefined), 100);
+    expect((await next).value).toMatchObject({ table: 't', op: 'insert' });
+    clearInterval(writing);
+    await changes.return();
   });
 });

@@ -27,16 +27,18 @@ import {
 import type { ClusterClient } from '../cluster-client.js';
 import { clusterDocument } from '../cluster-document.js';
 import { GroupVerdicts } from './group-verdicts.js';
-import { logChanges, type LogChangesOptions } from './log-changes.js';
+import { logChanges, type LogChangesOptions, parseCursor } from './log-changes.js';
 import { MemberCoverage } from './member-coverage.js';
+import { Patience } from './patience.js';
 
 /** Which changes to follow, and from where. */
 export interface ClusterChangesOptions {
   /**
    * Where to begin: `'now'`, where a replica that answers stands; `'beginning'`, as far back as the
-   * log reaches; or what `parseCursor` makes of the `cursor` of a change.
+   * log reaches; or the `cursor` of a change, to go on after it, as it is or as `parseCursor` reads
+   * it.
    */
-  readonly from: 'now' | 'beginning' | ChangeCursor;
+  readonly from: string | ChangeCursor;
   /**
    * Only changes of these tables; UNKNOWN_TABLE for one that the cluster does not replicate.
    * @defaultValue all of them
@@ -61,10 +63,11 @@ const FIRST_RECORD_SEQ = 1;
 /**
  * Follows committed changes in the order of the log, each once, from outside: no replica notices
  * it, but for questions where it stands, and about what certification rejected. Waits for more
- * until the signal ends it.
+ * until the signal ends it, and goes on when NATS was away.
  *
- * @throws AntiphonError BAD_OPTION, NO_ACTOR (no such cluster), UNKNOWN_TABLE, LOG_UNAVAILABLE,
- *   LOG_REPLACED, PLACE_LOST when the log does not hold what follows
+ * @throws AntiphonError BAD_OPTION, NO_ACTOR (no such cluster), UNKNOWN_TABLE; LOG_UNAVAILABLE when
+ *   NATS does not answer as it begins; LOG_REPLACED, PLACE_LOST when the log does not hold what
+ *   follows; CLOSED
  * @example
  * for await (const change of clusterChanges(client, { from: 'now', onProblem: console.error, signal }))
  *   console.log(change.table, change.op, change.key);
@@ -82,7 +85,8 @@ async function* followCluster(
   ending: AbortSignal,
 ): AsyncGenerator<LoggedChange, void, undefined> {
   checkRequired(options, CHANGES_OPTIONS, 'clusterChanges()', ['from', 'onProblem', 'signal']);
-  const { from, tables, onProblem } = options;
+  const { tables, onProblem } = options;
+  const from = placeGiven(options.from);
   assertTablesWanted(tables, 'clusterChanges()');
   const signal = AbortSignal.any([options.signal, ending]);
   await client.members();
@@ -96,18 +100,21 @@ async function* followCluster(
   };
   const verdicts = new GroupVerdicts({ client, onProblem, signal });
   const rejectedIn: GroupVerdicts['rejectedIn'] = (seq, batches) => verdicts.rejectedIn(seq, batches);
-  const isMember = (origin: string): Promise<boolean> => client.isKnownMember(origin);
+  const patience = new Patience({ client, onProblem, signal });
+  const isMember = (origin: string): Promise<boolean> => patience.until(() => client.isKnownMember(origin));
   const isWanted = (table: string): boolean => wanted?.has(table) ?? true;
-  const rules = currentRules(client, document);
+  const rulesNow = currentRules(client, document);
+  const rules: LogChangesOptions['rules'] = () => patience.until(rulesNow);
   const epochs = new KnownEpochs(document, start.start);
   const given = { log, rules, ...epochs.asked, isMember, isWanted, rejectedIn, onIgnored, signal };
-  yield* throughout({ ...given, ...start }, new MemberCoverage(client, log));
+  yield* throughout({ ...given, ...start }, new MemberCoverage(client, log), patience);
 }
 
 /** Reads the log again for what replicas took only after the stream had passed it. */
 async function* throughout(
   options: LogChangesOptions & { readonly log: Log },
   coverage: MemberCoverage,
+  patience: Patience,
 ): AsyncGenerator<LoggedChange, void, undefined> {
   const { log, signal } = options;
   let { start } = options;
@@ -123,9 +130,10 @@ async function* throughout(
       if (missed !== undefined) [start, toldSeq] = [place, Math.max(toldSeq, seq)];
       return missed !== undefined;
     };
-    const look = await looks.at(log, start, signal);
+    const look = await patience.until(() => looks.at(log, start, signal));
     const again = look && { start: look.place, again: look.order };
-    yield* logChanges({ ...options, start, isMissing, onIgnored, ...again });
+    const read: Log['read'] = (where) => patience.until(() => log.read(where));
+    yield* logChanges({ ...options, log: { read }, start, isMissing, onIgnored, ...again });
     if (missed === undefined) return;
     if (!looks.misses(missed)) throw notInLog(missed);
   }
@@ -154,14 +162,20 @@ function tablesMeant(
     : replicatedNames(tables, usersTables(document.schema.tables), `Cluster ${cluster}`);
 }
 
+type Place = 'now' | 'beginning' | ChangeCursor;
+
+/** Throws BAD_OPTION. */
+function placeGiven(from: unknown): Place {
+  if (from === 'now' || from === 'beginning') return from;
+  if (typeof from === 'string') return parseCursor(from);
+  const { generation, seq } = (from ?? {}) as Partial<ChangeCursor>;
+  if (typeof generation === 'string' && typeof seq === 'number') return from as ChangeCursor;
+  throw new AntiphonError('BAD_OPTION', "`from` must be 'now', 'beginning', or the `cursor` of a change.");
+}
+
 type Start = Pick<LogChangesOptions, 'start' | 'isOld'>;
 
-async function startOf(
-  client: ClusterClient,
-  log: Log,
-  from: ClusterChangesOptions['from'],
-  signal: AbortSignal,
-): Promise<Start> {
+async function startOf(client: ClusterClient, log: Log, from: Place, signal: AbortSignal): Promise<Start> {
   const { generation, firstSeq, lastSeq } = await log.open({ create: false, signal });
   if (from === 'beginning') return { start: begin(generation, Math.max(1, firstSeq), firstSeq > 1) };
   if (from !== 'now') return { start: await placeOf(log, from, signal) };
