@@ -3,6 +3,7 @@ import {
   assertIntegers,
   checkOptions,
   type ClusterDocument,
+  endable,
   type LoggedChange,
   type RowObject,
   soleWriter,
@@ -11,7 +12,7 @@ import type { Params, SessionPosition, SessionToken, Statement, WriteResult } fr
 import { type MailboxProtocol, parseSessionToken, rowObjects } from '@antiphon/replica/internal';
 import type { BalanceSettings } from './balance/balance-options.js';
 import type { ReadNeeds } from './balance/eligibility.js';
-import type { ReadChoice, ReadRouter } from './balance/read-router.js';
+import type { Read, ReadChoice, ReadRouter } from './balance/read-router.js';
 import type { ReplicaTable } from './balance/replica-table.js';
 import {
   type ClientExecuteOptions,
@@ -43,10 +44,15 @@ export interface ClientDeps {
 }
 
 type QueryRequest = Parameters<MailboxProtocol['query']>[0];
+type Answer = Awaited<ReturnType<MailboxProtocol['query']>>;
 type Ask = Omit<QueryRequest, 'timeoutMs' | 'waitMs'>;
 
 /** An application's connection to a cluster: writes go to the primary, reads to all replicas. */
 export class Client implements AsyncDisposable {
+  /** What is under way, each to be ended by `close`. */
+  readonly #open = new Set<AbortController>();
+  #isClosed = false;
+
   constructor(private readonly deps: ClientDeps) {}
 
   /** The name of the cluster. */
@@ -72,11 +78,13 @@ export class Client implements AsyncDisposable {
     options: ClientExecuteOptions = {},
   ): Promise<WriteResult<readonly number[]>> {
     checkOptions(options, EXECUTE_OPTIONS, 'execute()');
-    const { timeoutMs = DEFAULT_TIMEOUT_MS, ...others } = options;
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, signal: given, ...others } = options;
     const choose = (): Promise<ChosenReplica> => this.#writer();
     const { cluster } = this.deps;
-    const { result } = await executeInCluster(cluster, statements, { ...others, timeoutMs, choose });
-    return result;
+    return this.#whileOpen(given, async (signal) => {
+      const wanted = { ...others, timeoutMs, choose, signal };
+      return (await executeInCluster(cluster, statements, wanted)).result;
+    });
   }
 
   /**
@@ -84,7 +92,7 @@ export class Client implements AsyncDisposable {
    * what you say a row is; nothing checks it.
    *
    * @throws AntiphonError BAD_SQL, BAD_OPTION, SESSION_LOST; NO_ACTOR, TIMEOUT, OVERLOADED,
-   *   LOG_UNAVAILABLE when nobody could serve it in time; ABORTED
+   *   LOG_UNAVAILABLE when nobody could serve it in time; ABORTED, CLOSED
    * @example
    * const orders = await client.query<{ id: string }>('SELECT id FROM orders', [], { maxLagMs: 500 });
    */
@@ -103,27 +111,33 @@ export class Client implements AsyncDisposable {
     options: ReadOptions = {},
   ): Promise<ReadResult<R>> {
     checkOptions(options, READ_OPTIONS, 'query()');
-    const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, maxRows = MAX_ROWS, integers = 'bigint' } = options;
+    const {
+      timeoutMs = DEFAULT_TIMEOUT_MS,
+      signal: given,
+      maxRows = MAX_ROWS,
+      integers = 'bigint',
+    } = options;
     assertIntegers(integers);
     const promise = promiseOf(options);
     const request: Ask = { sql, params, maxRows, ...promise };
-    const { value, replica } = await this.deps.router.read({
-      ask: (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
-        const { consistency } = promise;
-        const mayWait = consistency === 'session' || consistency === 'bounded';
-        const wait = mayWait && !isLast() ? { waitMs: Math.min(CATCH_UP_MS, leftMs) } : {};
-        const limits = { timeoutMs: leftMs + ANSWER_MARGIN_MS, signal: ended };
-        return this.deps.cluster.replica(id).ask('query', { ...request, ...wait, timeoutMs: leftMs }, limits);
-      },
-      needs: this.#needs(options),
-      ...{ timeoutMs, signal },
-    });
+    const ask: Read<Answer>['ask'] = (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
+      const { consistency } = promise;
+      const mayWait = consistency === 'session' || consistency === 'bounded';
+      const wait = mayWait && !isLast() ? { waitMs: Math.min(CATCH_UP_MS, leftMs) } : {};
+      const limits = { timeoutMs: leftMs + ANSWER_MARGIN_MS, signal: ended };
+      return this.deps.cluster.replica(id).ask('query', { ...request, ...wait, timeoutMs: leftMs }, limits);
+    };
+    const needs = this.#needs(options);
+    const { value, replica } = await this.#whileOpen(given, (signal) =>
+      this.deps.router.read({ ask, needs, timeoutMs, signal }),
+    );
     const rows: readonly unknown[] = rowObjects(value, integers);
     return { rows: rows as readonly R[], position: value.position, replica };
   }
 
-  /** Who would be asked now, and why not the others. Asks nobody. Throws BAD_OPTION. */
+  /** Who would be asked now, and why not the others. Asks nobody. Throws BAD_OPTION, CLOSED. */
   explain(options: ReadOptions = {}): ReadChoice {
+    this.#assertOpen();
     checkOptions(options, READ_OPTIONS, 'explain()');
     return this.deps.router.explain(this.#needs(options));
   }
@@ -155,28 +169,60 @@ export class Client implements AsyncDisposable {
    * }
    */
   changes(options: Partial<ClusterChangesOptions> = {}): AsyncGenerator<LoggedChange, void, undefined> {
-    const {
-      from = 'now',
-      onProblem = () => undefined,
-      signal = new AbortController().signal,
-      ...others
-    } = options;
-    return clusterChanges(this.deps.cluster, { from, onProblem, signal, ...others });
+    return endable((ending) => this.#changes(options, ending));
   }
 
-  /** The status of every member, or why it does not answer. Throws LOG_UNAVAILABLE. */
-  status(): Promise<readonly MemberAnswer[]> {
-    return askMembers(this.deps.cluster);
+  async *#changes(
+    { from = 'now', onProblem = () => undefined, signal, ...others }: Partial<ClusterChangesOptions>,
+    ending: AbortSignal,
+  ): AsyncGenerator<LoggedChange, void, undefined> {
+    this.#assertOpen();
+    const over = new AbortController();
+    this.#open.add(over);
+    const ends = AbortSignal.any([over.signal, ending, ...(signal === undefined ? [] : [signal])]);
+    try {
+      yield* clusterChanges(this.deps.cluster, { from, onProblem, signal: ends, ...others });
+      this.#assertOpen();
+    } finally {
+      this.#open.delete(over);
+    }
   }
 
-  /** Hangs up. Idempotent. */
+  /** The status of every member, or why it does not answer. Throws LOG_UNAVAILABLE, CLOSED. */
+  async status(): Promise<readonly MemberAnswer[]> {
+    return this.#whileOpen(undefined, () => askMembers(this.deps.cluster));
+  }
+
+  /** Hangs up. What is under way, and what comes later, is CLOSED. Idempotent. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const over of this.#open) over.abort(closed());
     this.deps.table[Symbol.dispose]();
     await this.deps.cluster.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Throws CLOSED. */
+  #assertOpen(): void {
+    if (this.#isClosed) throw closed();
+  }
+
+  /** `work` gets a signal that `close` aborts as well. */
+  async #whileOpen<T>(
+    signal: AbortSignal | undefined,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    this.#assertOpen();
+    const over = new AbortController();
+    this.#open.add(over);
+    try {
+      return await work(signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]));
+    } finally {
+      this.#open.delete(over);
+    }
   }
 
   #needs({
@@ -229,6 +275,10 @@ function promiseOf({ consistency, maxLagMs, after }: ReadOptions): Promised {
     ...(maxLagMs !== undefined && { maxLagMs: Math.ceil(maxLagMs) }),
     ...(after !== undefined && { after: parseSessionToken(after) }),
   };
+}
+
+function closed(): AntiphonError {
+  return new AntiphonError('CLOSED', 'The client is closed. Connect again.');
 }
 
 function nobody(cluster: string): AntiphonError {

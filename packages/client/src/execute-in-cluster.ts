@@ -5,6 +5,7 @@ import {
   checkRequired,
   OPTION,
   type OptionNames,
+  sentence,
   shownOption,
   sleep,
   systemClock,
@@ -14,8 +15,10 @@ import {
 import { DEFAULT_LIMITS, newId, type Statement, type WriteResult } from '@antiphon/replica';
 import {
   assertRequestId,
+  assertStatements,
   certaintyOf,
   hasRun,
+  IS_UNCLEAR,
   idFrom,
   outlastingRequest,
   unknownRequest,
@@ -102,6 +105,7 @@ export async function executeInCluster(
   const { requestId, replica } = options;
   assertTime(options.timeoutMs);
   if (requestId !== undefined) assertRequestId(requestId);
+  assertStatements(statements);
   assertWanted(options.signal);
   const chosen = replica === undefined ? await choiceOf(client, options) : await named(client, replica);
   const status = replica === undefined ? chosen.status : await statusOfAny(client, replica);
@@ -136,13 +140,29 @@ async function askOnlyOne(
     try {
       return await chosen.ref.ask('execute', request, wait);
     } catch (thrown) {
+      const error = withItsId(ofQuestion(thrown, signal), requestId);
+      if (certaintyOf(error) === 'unclear') throw unclear(error);
       // The replica connects again as well, and perhaps a moment later.
-      const isAway = wasAway && toAntiphonError(thrown).code === 'NO_ACTOR' && leftMs() > PAUSE_MS;
-      if (!isAway) throw thrown instanceof AntiphonError ? withItsId(thrown, requestId) : thrown;
+      if (!wasAway || error.code !== 'NO_ACTOR' || leftMs() <= PAUSE_MS) throw error;
       await sleep(clock, PAUSE_MS, signal).catch(() => undefined);
       assertWanted(signal);
     }
   }
+}
+
+/** What the caller's signal gives as its reason says nothing about the write. */
+function ofQuestion(thrown: unknown, signal: AbortSignal | undefined): AntiphonError {
+  const error = toAntiphonError(thrown);
+  if (signal?.aborted !== true || error.context['remoteCode'] !== undefined) return error;
+  return new AntiphonError('ABORTED', sentence(error.message), { cause: error });
+}
+
+/** Without an id nobody can find out what became of it, nor write it again without risk. */
+function unclear(error: AntiphonError): AntiphonError {
+  const { code, message, context, cause } = error;
+  if (context['remoteCode'] !== undefined) return error;
+  const whole = `${sentence(message)} ${IS_UNCLEAR} Look before you write it again.`;
+  return new AntiphonError(code, whole, { cause, context, retriable: false });
 }
 
 /** Throws BAD_OPTION. */
@@ -249,6 +269,8 @@ class ClusterWrite {
     const { reconnects } = nats;
     try {
       return await replica.ref.ask('execute', request, wait);
+    } catch (thrown) {
+      throw ofQuestion(thrown, signal);
     } finally {
       over.abort();
       // After a restart of NATS nobody listens yet, and all are there.

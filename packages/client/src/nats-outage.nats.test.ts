@@ -160,3 +160,65 @@ describe('a stream of changes', () => {
     await changes.return();
   });
 });
+
+describe('a client that was closed', () => {
+  const closed = { code: 'CLOSED', message: expect.stringContaining('Connect again.') as string };
+
+  it('says so at once, whatever is asked of it', async () => {
+    await start({});
+    const session = client.session();
+    await client.close();
+    const beganMs = performance.now();
+    for (const work of [
+      () => client.query(COUNT),
+      () => client.read(COUNT, [], { consistency: 'strong' }),
+      () => client.execute(ONE),
+      () => session.execute(ONE),
+      () => session.query(COUNT),
+      () => client.status(),
+      () => client.changes().next(),
+      async () => client.explain(),
+    ])
+      expect(await failure(work())).toMatchObject(closed);
+    expect(performance.now() - beganMs).toBeLessThan(1000);
+  });
+
+  it.each([['may change', FAILOVER] as const, ['never changes', {}] as const])(
+    'ends what is under way, where the primary %s',
+    { timeout: 60_000 },
+    async (_, options) => {
+      await start(options);
+      using locked = new DatabaseSync(cluster.file('a'), { timeout: 0 });
+      locked.exec('BEGIN IMMEDIATE');
+      const write = failure(client.execute(ONE, patient));
+      const following = failure(client.changes().next());
+      const slow =
+        'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 30000000) SELECT count(*) FROM n';
+      const read = failure(client.query(slow, [], patient));
+      await eventually('they are asked', () =>
+        client.explain().replicas.some(({ outstanding }) => outstanding > 0),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await client.close();
+      const beganMs = performance.now();
+      expect(await read).toMatchObject(closed);
+      expect(await following).toMatchObject(closed);
+      // It was sent: that it was closed does not say that it is not written.
+      expect((await write).message).toMatch(/may or may not be committed/);
+      expect(performance.now() - beganMs).toBeLessThan(1000);
+    },
+  );
+
+  it('ends what waits for NATS', { timeout: 60_000 }, async () => {
+    await start();
+    await cluster.broker.stop();
+    await eventually('nobody is heard', areSilent, 10_000);
+    const waiting = [client.execute(ONE, patient), client.query(COUNT, [], patient)].map(failure);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await client.close();
+    const beganMs = performance.now();
+    for (const error of await Promise.all(waiting)) expect(error).toMatchObject(closed);
+    expect(performance.now() - beganMs).toBeLessThan(1000);
+    await cluster.broker.start();
+  });
+});

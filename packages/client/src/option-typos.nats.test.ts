@@ -69,6 +69,14 @@ describeTypos({
     option: 'requestId',
     call: (options) => shop.execute([{ sql: 'SELECT 1' }], options),
   },
+  'Statement of a client': {
+    option: 'rows',
+    call: (options) => shop.execute([{ sql: 'SELECT 1', ...options }]),
+  },
+  'Statement of a session': {
+    option: 'params',
+    call: (options) => shop.session().execute([{ sql: 'SELECT 1', ...options }]),
+  },
   ClusterClientOptions: { option: 'name', call: (options) => ClusterClient.open(address(), options) },
   'the options of members()': { option: 'fresh', call: (options) => client.members(options) },
   'the options of ask()': {

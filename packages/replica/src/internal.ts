@@ -19,6 +19,7 @@ export {
   unknownRequest,
   whyAskNobodyElse,
 } from './write/request-id.js';
+export { assertStatements } from './write/statement.js';
 export { idFrom } from './config/ids.js';
 export { placedQuery } from './replica/placed-query.js';
 export { clusterPorts, type ClusterPorts } from './replica/cluster-ports.js';
