@@ -40,6 +40,9 @@ export interface ReadOptions {
   readonly integers?: Integers;
 }
 
+/** What is read in a session: what it promises is fixed. */
+export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after'>;
+
 /** What a write waits for, and which one it is. */
 export interface ClientExecuteOptions {
   /**
@@ -79,6 +82,10 @@ export const READ_OPTIONS: OptionNames<ReadOptions> = {
   ...{ consistency: oneOf('any', 'bounded', 'session', 'strong'), maxLagMs: ABOVE_0, after: true },
   ...{ prefer: oneOf('replicas', 'any', 'primary'), timeoutMs: ABOVE_0, signal: true },
   ...{ maxRows: ABOVE_0, integers: true },
+};
+const { prefer, timeoutMs, signal, maxRows, integers } = READ_OPTIONS;
+export const SESSION_READ_OPTIONS: OptionNames<SessionReadOptions> = {
+  ...{ prefer, timeoutMs, signal, maxRows, integers },
 };
 export const EXECUTE_OPTIONS: OptionNames<ClientExecuteOptions> = {
   ...{ acks: true, requestId: true, timeoutMs: ABOVE_0, signal: true },

@@ -166,6 +166,8 @@ describe('a session', () => {
     await start({ topology: { mode: 'multi-primary' } });
     const client = await connected({ prefer: 'any' });
     const session = client.session();
+    const strong = { consistency: 'strong' } as never;
+    await expect(session.query(SQL, [], strong)).rejects.toMatchObject({ code: 'BAD_OPTION' });
     expect(session.token).toBeUndefined();
     for (let id = 1; id <= 30; id++) {
       await session.execute([insert(id)]);

@@ -6,9 +6,9 @@ export { explained, type ReadChoice } from './balance/read-router.js';
 export type { ReplicaView } from './balance/replica-view.js';
 export type { CircuitPhase } from './balance/circuit.js';
 export { Client } from './client.js';
-export type { ClientExecuteOptions, ReadOptions, ReadResult } from './client-options.js';
+export type { ClientExecuteOptions, ReadOptions, ReadResult, SessionReadOptions } from './client-options.js';
 export { connect, type ConnectOptions } from './connect.js';
-export { Session, type SessionReadOptions } from './session.js';
+export { Session } from './session.js';
 // What calls take and give, and the errors that a program can catch.
 export {
   AntiphonError,

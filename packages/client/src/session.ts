@@ -1,9 +1,12 @@
-import { AntiphonError, type RowObject } from '@antiphon/core';
+import { AntiphonError, checkOptions, type RowObject } from '@antiphon/core';
 import type { Params, SessionPosition, Statement, WriteResult } from '@antiphon/replica';
-import type { ClientExecuteOptions, ReadOptions, ReadResult } from './client-options.js';
-
-/** What is read in a session: what it promises is fixed. */
-export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after'>;
+import {
+  type ClientExecuteOptions,
+  type ReadOptions,
+  type ReadResult,
+  SESSION_READ_OPTIONS,
+  type SessionReadOptions,
+} from './client-options.js';
 
 /** What a session goes through. */
 interface SessionClient {
@@ -64,6 +67,7 @@ export class Session {
     params: Params = [],
     options: SessionReadOptions = {},
   ): Promise<readonly R[]> {
+    checkOptions(options, SESSION_READ_OPTIONS, 'session.query()');
     const after = this.#token;
     const { rows, position } = await this.client.read<R>(sql, params, {
       ...options,

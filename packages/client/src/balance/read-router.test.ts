@@ -275,3 +275,13 @@ it('explains who is asked, and why not the others', async () => {
     'Replicas are preferred to the primary.',
   ]);
 });
+
+it('asks nobody in the last moment of a read, which would say that the query is slow', async () => {
+  const bench = await new Bench().start();
+  for (const id of ['p', 'a', 'b']) bench.says(id, { reads: { weight: 1, isDrained: true } });
+  await bench.clock.advance(10);
+  const read = bench.read({ timeoutMs: 1001 }).catch((error: unknown) => error);
+  bench.clock.setTimer(985, () => bench.says('a', {}));
+  expect(await read).toMatchObject({ code: 'NO_ACTOR' });
+  expect(bench.asked).toEqual([]);
+});

@@ -30,6 +30,8 @@ export interface ReadChoice extends Eligible {
 
 /** Between two rounds, in which everybody who may serve the read was asked. */
 const ROUND_PAUSE_MS = 50;
+/** With less left, nobody else is asked. */
+const SHORTEST_MS = 20;
 /** Of all reads, so many may be hedged. */
 const HEDGED_SHARE = 0.1;
 const MOST_HEDGE_CREDIT = 10;
@@ -96,6 +98,8 @@ export class ReadRouter {
         tried = new Set();
         continue;
       }
+      // Too little for any answer: it would only say that the query takes longer than that.
+      if (obstacle !== undefined && leftMs() <= SHORTEST_MS) throw obstacle;
       tried.add(choice.replica);
       try {
         return await this.#hedged(read, choice.replica, leftMs, tried);
