@@ -218,6 +218,8 @@ class ClusterWrite {
   #firstEpoch: number | undefined;
   /** Those that are gone, and had it. */
   #lostPrimaries = 0;
+  /** Of the last of them, which others need not count again. */
+  #lostEpoch: number | undefined;
   /** The one that was asked last has gone, and not only the connection to it. */
   #hasGone = false;
 
@@ -259,6 +261,7 @@ class ClusterWrite {
     const request = {
       ...{ statements, timeoutMs, requestId, ...(acks && { acks }) },
       ...{ call: this.#call, again: this.#questions > 0, lostPrimaries: this.#lostPrimaries },
+      ...(this.#lostEpoch !== undefined && { lostEpoch: this.#lostEpoch }),
     };
     this.#questions++;
     const over = new AbortController();
@@ -335,7 +338,10 @@ class ClusterWrite {
     if (!this.#isUnclear || epoch === undefined || this.#firstEpoch === undefined) return;
     const { id } = last.replica;
     const isReplaced = epoch.number > last.epoch;
-    if ((isReplaced || this.#hasGone) && (last.isPrimary || epoch.primary === id)) this.#lostPrimaries++;
+    if ((isReplaced || this.#hasGone) && (last.isPrimary || epoch.primary === id)) {
+      this.#lostPrimaries++;
+      this.#lostEpoch = last.isPrimary ? last.epoch : epoch.number;
+    }
     const epochs = epoch.number - this.#firstEpoch;
     if (epochs <= 0) return;
     const primaries = Math.max(this.#lostPrimaries, epochs);

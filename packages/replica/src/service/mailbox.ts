@@ -97,6 +97,8 @@ export interface MailboxProtocol {
     readonly again?: boolean;
     /** So many primaries have lost their role while they had it. */
     readonly lostPrimaries?: number;
+    /** Of the last of them: it is not counted again. */
+    readonly lostEpoch?: number;
   }): WriteResult<readonly number[]>;
   /** By whoever has forwarded it: this call does not begin any more; what has begun is answered. */
   withdraw(request: { readonly requestId: string; readonly call: string }): void;
@@ -446,7 +448,8 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   recapture: (input) => parseRecapture(record(input)),
   execute: (input) => {
     const request = record(input);
-    const { timeoutMs, acks, requestId, forwarded, epoch, call, again, lostPrimaries } = request;
+    const { timeoutMs, acks, requestId, forwarded, epoch, call, again } = request;
+    const { lostPrimaries, lostEpoch } = request;
     if (requestId !== undefined) assertRequestId(requestId);
     return {
       statements: parseStatements(request['statements']),
@@ -457,6 +460,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
       ...(epoch === undefined ? {} : { epoch: whole('epoch', epoch, Number.MAX_SAFE_INTEGER) }),
       ...(call === undefined ? {} : { call: callName(call), again: again === true }),
       ...(lostPrimaries === undefined ? {} : { lostPrimaries: from0('lostPrimaries', lostPrimaries) }),
+      ...(lostEpoch === undefined ? {} : { lostEpoch: from0('lostEpoch', lostEpoch) }),
     };
   },
   withdraw: (input) => {

@@ -219,6 +219,14 @@ describe('a forwarded request', () => {
     expect(bench.asked).toMatchObject([{ primary: 'a', call, again: true }]);
   });
 
+  it('I10: does not count again the one that the client has counted', async () => {
+    const bench = new Bench(({ primary }) => (primary === 'a' ? NEVER : WRITTEN));
+    setTimeout(() => bench.become({ epoch: 2, primary: 'b' }), 20);
+    const asked = { call: 'c', again: true, lostPrimaries: 1, lostEpoch: 1 };
+    expect(await bench.forwarding(10_000, undefined, asked).run()).toEqual(WRITTEN);
+    expect(bench.asked.map(({ primary }) => primary)).toEqual(['a', 'b']);
+  });
+
   it('is asked of no second one when the first had it for as long as no write may take', async () => {
     const bench = new Bench(() => NEVER, 30);
     setTimeout(() => bench.become({ epoch: 2, primary: 'z', mayWrite: true }), 60);

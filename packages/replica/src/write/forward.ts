@@ -41,6 +41,11 @@ const WAY_BACK_MS = 250;
 /** What a mailbox takes. */
 const LONGEST_MS = 300_000;
 
+interface Asked {
+  readonly primary: string;
+  readonly epoch: number;
+}
+
 /** Of its mailbox, what is asked for here. */
 interface Primary {
   execute(request: {
@@ -84,6 +89,8 @@ export class Forwarding {
   #askedEpoch = Infinity;
   /** Those whose reign ended while they had it. */
   #lostPrimaries: number;
+  /** Up to this one a client has counted them. */
+  readonly #lostEpoch: number;
   /** Nobody else is asked. */
   #final: AntiphonError | undefined;
   #givenUp: AntiphonError | undefined;
@@ -101,10 +108,12 @@ export class Forwarding {
     private readonly deps: Deps,
   ) {
     this.#startedMs = scope.clock.monotonicMs();
-    const { call = idFrom(scope.clock), again = false, lostPrimaries = 0 } = deps.asked ?? {};
+    const { call = idFrom(scope.clock), again = false } = deps.asked ?? {};
+    const { lostPrimaries = 0, lostEpoch = -1 } = deps.asked ?? {};
     this.#call = call;
     this.#hasAsked = again;
     this.#lostPrimaries = lostPrimaries;
+    this.#lostEpoch = lostEpoch;
   }
 
   /** The replica is closing. */
@@ -199,7 +208,7 @@ export class Forwarding {
         return mailbox.ask('execute', request, { timeoutMs: Math.max(1, Math.ceil(leftMs)), signal });
       });
     } catch (thrown) {
-      if (this.#known.epoch > epoch && isUnclear(thrown)) this.#lost(primary, askedMs, thrown);
+      if (this.#known.epoch > epoch && isUnclear(thrown)) this.#lost({ primary, epoch }, askedMs, thrown);
       throw thrown;
     } finally {
       this.#withdraw = () => undefined;
@@ -208,10 +217,11 @@ export class Forwarding {
   }
 
   /** Its reign ended while it had the question. One that was killed by chance is not the rule. */
-  #lost(primary: string, askedMs: number, cause: unknown): void {
+  #lost({ primary, epoch }: Asked, askedMs: number, cause: unknown): void {
     const { clock, limits } = this.scope;
     const openMs = clock.monotonicMs() - askedMs;
-    const lost = { primary, openMs, primaries: ++this.#lostPrimaries };
+    if (epoch > this.#lostEpoch) this.#lostPrimaries++;
+    const lost = { primary, openMs, primaries: this.#lostPrimaries };
     const why = whyAskNobodyElse(lost, limits.blockedMs);
     if (why !== undefined) this.#final = outlastingRequest(why, this.request.id, limits.blockedMs, cause);
   }

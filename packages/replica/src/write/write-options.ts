@@ -55,4 +55,6 @@ export interface AskedRequest {
   readonly again?: boolean;
   /** So many primaries have lost their role while they had it. */
   readonly lostPrimaries?: number;
+  /** Of the last of them: it is not counted again. */
+  readonly lostEpoch?: number;
 }
