@@ -21,6 +21,7 @@ export {
 } from './write/request-id.js';
 export { assertStatements } from './write/statement.js';
 export { idFrom } from './config/ids.js';
+export { handOverAhead } from './replica/hand-over-ahead.js';
 export { placedQuery } from './replica/placed-query.js';
 export { clusterPorts, type ClusterPorts } from './replica/cluster-ports.js';
 export { servedBus, type ServedBus, type Takes } from './replica/served-bus.js';

@@ -3,6 +3,7 @@ import { accessFromEnvironment } from '@antiphon/client';
 import { accessFor } from '@antiphon/client/internal';
 import { AntiphonError, sentence, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
+import { handOverAhead } from '@antiphon/replica/internal';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
 import { Option } from 'commander';
 import { LifecycleReport } from '../cluster/lifecycle-report.js';
@@ -98,7 +99,9 @@ async function runReplica(config: Config, context: CommandContext, logger: Repli
   });
   const end = await Promise.race([interrupted, replica.ended]);
   const { stall } = lifecycle;
-  // Whoever asks elsewhere is answered while there is a replica that can.
+  // Whoever asks elsewhere is answered while there is a replica that can. One slow read would keep
+  // the role here for as long, and nobody could write.
+  if (services.length > 0) await handOverAhead(replica);
   await Promise.all(services.map((service) => service.close()));
   await closed(replica).catch((thrown: unknown) => {
     // Why it ended says more than that it could not be closed.

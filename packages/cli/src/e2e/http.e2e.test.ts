@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NatsServer } from '@antiphon/nats-server';
+import { eventually } from '@antiphon/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { freePort, RunningCommand, sqlite3, temporaryFolder } from './antiphon.js';
+import { freePort, PATIENCE_MS, RunningCommand, sqlite3, temporaryFolder } from './antiphon.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let server: NatsServer;
@@ -75,6 +76,34 @@ describe('run with http', () => {
     const again = await ask(second, '/v1/execute', { statements, requestId: 'order 1' });
     expect(again).toMatchObject({ status: 200, body: { repeated: true } });
     expect((await ask(second, '/primary')).status).toBe(200);
+  });
+
+  it('hands over before it lets a slow read end, so that there is a primary meanwhile', async () => {
+    sqlite3(join(folder.path, 'eu-1.db'), 'CREATE TABLE orders (id INTEGER PRIMARY KEY, state TEXT)');
+    const [first, second] = [await freePort(), await freePort()];
+    const primary = await start('eu-1', first);
+    await start('eu-2', second);
+    const isPrimary = async (port: number): Promise<boolean> => (await ask(port, '/primary')).status === 200;
+    await eventually('eu-1 is the primary', () => isPrimary(first), PATIENCE_MS);
+    const endless = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
+    let isReadOver = false;
+    const reading = ask(first, '/v1/query', { sql: endless, timeoutMs: 60_000 })
+      .catch(() => undefined)
+      .finally(() => (isReadOver = true));
+    const underWay = async (): Promise<boolean> => {
+      const metrics = await (await fetch(`http://127.0.0.1:${first}/metrics`)).text();
+      return metrics.includes('antiphon_http_requests 1\n');
+    };
+    await eventually('it reads', underWay, PATIENCE_MS);
+
+    const ended = primary.stop();
+    await eventually('eu-2 is the primary', () => isPrimary(second), PATIENCE_MS);
+    expect(isReadOver, 'the read is over').toBe(false);
+    const statements = [{ sql: 'INSERT INTO orders VALUES (?, ?)', params: [1, 'new'] }];
+    expect(await ask(second, '/v1/execute', { statements })).toMatchObject({ status: 200 });
+    expect(isReadOver, 'the read is over').toBe(false);
+    await reading;
+    expect(await ended).toMatchObject({ code: 0 });
   });
 
   it('ends with a clear error where the address is in use', async () => {

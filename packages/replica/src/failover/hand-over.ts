@@ -4,7 +4,7 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { Deadline } from '../wait/deadline.js';
 import { candidacies } from './candidacy.js';
-import { handOver } from './switch-over.js';
+import { handOver, switchOver } from './switch-over.js';
 
 /**
  * A primary that ends lets the best of the others go on, where they elect one by themselves:
@@ -17,6 +17,33 @@ export async function handOverAtEnd(
   replica: ActorRef<ReplicaProtocol>,
   timeoutMs: number,
 ): Promise<void> {
+  const end = {
+    what: `${scope.id} closes as the primary, and another replica takes its place when it notices.`,
+  };
+  await toSuccessor(scope, replica, { ...end, timeoutMs, hand: handOver });
+}
+
+/**
+ * The same, for one that goes on for a while as a follower: what does not come about is taken back,
+ * and tried again when it closes. Never throws.
+ */
+export async function handOverAhead(scope: ReplicaScope, replica: ActorRef<ReplicaProtocol>): Promise<void> {
+  const what = `${scope.id} is still the primary, and hands over when it closes.`;
+  await toSuccessor(scope, replica, { what, timeoutMs: Infinity, hand: switchOver });
+}
+
+interface Attempt {
+  readonly timeoutMs: number;
+  readonly hand: typeof handOver;
+  /** When it does not come about. */
+  readonly what: string;
+}
+
+async function toSuccessor(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+  { timeoutMs, hand, what }: Attempt,
+): Promise<void> {
   const { document, clock, logger, id } = scope;
   const { mode, leaseMs = 0 } = document.failover ?? {};
   if (mode !== 'automatic' || !isHolding(scope) || timeoutMs <= 0) return;
@@ -26,14 +53,11 @@ export async function handOverAtEnd(
     const successor = await deadline.race(bestSuccessor(scope, replica, deadline.signal));
     if (successor === undefined || !isHolding(scope)) return;
     const limit = { timeoutMs: boundMs, signal: deadline.signal };
-    const { epoch, primary } = await deadline.race(handOver(scope, replica, successor, limit));
+    const { epoch, primary } = await deadline.race(hand(scope, replica, successor, limit));
     logger.info({ epoch, primary }, `${primary} is the primary now: ${id} is closing.`);
   } catch (thrown) {
     const { code, message } = toAntiphonError(thrown);
-    logger.warn(
-      { code },
-      `${id} closes as the primary, and another replica takes its place when it notices. ${sentence(message)}`,
-    );
+    logger.warn({ code }, `${what} ${sentence(message)}`);
   } finally {
     deadline.end();
   }
