@@ -1,1 +1,1 @@
-export { antiphonPlugin, type AntiphonPluginOptions } from './fastify/antiphon-plugin.js';
+export { answerError, antiphonPlugin, type AntiphonPluginOptions } from './fastify/antiphon-plugin.js';

@@ -1,7 +1,7 @@
-import { connect } from '@antiphon/client';
+import { AntiphonError, connect } from '@antiphon/client';
 import { fastify, type FastifyInstance } from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { antiphonPlugin, type AntiphonPluginOptions } from '../fastify.js';
+import { answerError, antiphonPlugin, type AntiphonPluginOptions } from '../fastify.js';
 import { Served } from '../testing/served.js';
 
 let served: Served;
@@ -19,7 +19,10 @@ afterAll(() => served[Symbol.asyncDispose]());
 const NUMBERS = { integers: 'number' } as const;
 
 /** An instance of a service. */
-async function service(settings: AntiphonPluginOptions = {}): Promise<FastifyInstance> {
+async function service(
+  settings: AntiphonPluginOptions = {},
+  prepare: (app: FastifyInstance) => void = () => undefined,
+): Promise<FastifyInstance> {
   const app = fastify();
   apps.push(app);
   const { cluster } = served;
@@ -27,6 +30,7 @@ async function service(settings: AntiphonPluginOptions = {}): Promise<FastifyIns
     ...{ cluster: cluster.name, servers: cluster.broker.url ?? '' },
     ...settings,
   });
+  prepare(app);
   app.post<{ Body: { id: number } }>('/items', async (request, reply) => {
     await request.antiphon.execute([{ sql: 'INSERT INTO items (id) VALUES (?)', params: [request.body.id] }]);
     return reply.code(201).send({ id: request.body.id });
@@ -101,6 +105,28 @@ describe('a service with antiphonPlugin', () => {
     expect(written.headers).toHaveProperty('x-seen');
     const twice = await app.inject({ method: 'POST', url: '/items', payload: { id: 200 } });
     expect(twice.json()).toMatchObject({ statusCode: 500, code: 'CONSTRAINT' });
+  });
+
+  it('does not start where a handler of the service has replaced its own, and serves one that calls it', async () => {
+    const own = (app: FastifyInstance): void => {
+      app.setErrorHandler((error: Error, request, reply) => {
+        if (error instanceof AntiphonError) return answerError(error, request, reply);
+        return reply.code(418).send({ own: error.message });
+      });
+    };
+    const replaced = await service({}, own);
+    await expect(replaced.ready()).rejects.toMatchObject({
+      ...{ code: 'BAD_OPTION', message: expect.stringContaining('answerErrors: false') as string },
+    });
+    const app = await service({ answerErrors: false }, own);
+    const headers = { 'antiphon-session': 'rubbish' };
+    const refused = await app.inject({ url: '/items/1', headers });
+    expect(refused.statusCode).toBe(400);
+    expect(refused.json()).toMatchObject({ error: { code: 'BAD_OPTION', retriable: false } });
+    const broken = await app.inject({ url: '/broken' });
+    expect({ status: broken.statusCode, body: broken.json<unknown>() }).toEqual({
+      ...{ status: 418, body: { own: 'a fault of the service' } },
+    });
   });
 
   it('takes a client, and leaves it open', async () => {

@@ -1,7 +1,7 @@
 import { type Client, connect, type ConnectOptions, type Session } from '@antiphon/client';
 import { CONNECT_OPTIONS } from '@antiphon/client/internal';
 import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { errorAnswer } from '../http/http-error.js';
 import { SessionHeader } from './session-header.js';
@@ -67,7 +67,20 @@ async function plugin(app: FastifyInstance, options: AntiphonPluginOptions): Pro
     if (LOST.has(error.code)) sessions.end(reply);
   });
   app.addHook('onSend', async (request, reply) => sessions.answer(request, reply));
-  if (answerErrors) app.setErrorHandler(answerError);
+  if (answerErrors) setHandler(app);
+}
+
+/** One that replaces it would take its answers away without a word. */
+function setHandler(app: FastifyInstance): void {
+  app.setErrorHandler(answerError);
+  const ours = app.errorHandler;
+  app.addHook('onReady', async () => {
+    if (app.errorHandler === ours) return;
+    const message =
+      'The error handler of this service has replaced that of antiphonPlugin. ' +
+      'Register the plugin with `answerErrors: false`, and call `answerError` in yours for each AntiphonError.';
+    throw new AntiphonError('BAD_OPTION', message);
+  });
 }
 
 async function clientOf(
@@ -81,12 +94,11 @@ async function clientOf(
   return connected;
 }
 
-/** What is none of ours is for the handler above this one. */
-function answerError(
-  error: FastifyError | AntiphonError,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): FastifyReply {
+/**
+ * Answers an AntiphonError as docs/http.md lists them: for a service with an error handler of its
+ * own. Throws every other error again: it is for the handler above this one.
+ */
+export function answerError(error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   if (!(error instanceof AntiphonError)) throw error;
   const { status, headers, body, isDefect } = errorAnswer(error);
   request.log[isDefect ? 'error' : 'info']({ err: error, code: error.code }, 'The cluster did not do it.');
