@@ -71,11 +71,11 @@ describeTypos({
   },
   'Statement of a client': {
     option: 'rows',
-    call: (options) => shop.execute([{ sql: 'SELECT 1', ...options }]),
+    call: (options) => shop.execute([{ sql: 'SELECT 1', ...(options as object) }]),
   },
   'Statement of a session': {
     option: 'params',
-    call: (options) => shop.session().execute([{ sql: 'SELECT 1', ...options }]),
+    call: (options) => shop.session().execute([{ sql: 'SELECT 1', ...(options as object) }]),
   },
   ClusterClientOptions: { option: 'name', call: (options) => ClusterClient.open(address(), options) },
   'the options of members()': { option: 'fresh', call: (options) => client.members(options) },

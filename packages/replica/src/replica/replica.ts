@@ -9,7 +9,7 @@ import {
   withAbortReason,
   sentence,
 } from '@antiphon/core';
-import { handOverAhead, handOverAtEnd } from '../failover/hand-over.js';
+import { handOverAtEnd } from '../failover/hand-over.js';
 import type { RescueAccess } from '../failover/rescue.js';
 import { switchOver, type SwitchedOver, type SwitchOverOptions } from '../failover/switch-over.js';
 import { takeOver, type TakenOver, type TakeOverOptions } from '../failover/take-over.js';
@@ -396,10 +396,6 @@ export class RunningReplica<Tx> implements Replica<Tx> {
 
   async switchOver(to: string, options: SwitchOverOptions = {}): Promise<SwitchedOver> {
     return withAbortReason(switchOver(this.deps.scope, this.deps.replica, to, options), options);
-  }
-
-  async handOverAhead(): Promise<void> {
-    await handOverAhead(this.deps.scope, this.deps.replica);
   }
 
   async subscriptions(): Promise<readonly SubscriptionInfo[]> {
