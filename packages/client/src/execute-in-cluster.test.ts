@@ -9,6 +9,7 @@ const TOLD = new AntiphonError('OUTCOME_UNKNOWN', 'Nobody knows.', {
   context: { remoteCode: 'OUTCOME_UNKNOWN', id: 'a:42~x7Kq' },
 });
 const SIGHT = { id: 'a', instance: '1', nowMs: Date.now() };
+const CLIENT = { nats: { status: 'connected' } } as ClusterClient;
 const REIGN = { ...SIGHT, epoch: { number: 1, primary: 'a' } };
 
 it.each([
@@ -16,7 +17,7 @@ it.each([
   ['of its transaction, where it never does', SIGHT, undefined, 'a:42~x7Kq'],
 ])('I8: an unknown outcome that a replica tells of has the id %s', async (_, status, requestId, id) => {
   const ref = { ask: () => Promise.reject(TOLD) } as unknown as ReplicaRef;
-  const error: unknown = await executeInCluster({} as ClusterClient, [{ sql: 'DELETE FROM t' }], {
+  const error: unknown = await executeInCluster(CLIENT, [{ sql: 'DELETE FROM t' }], {
     ...{ timeoutMs: 500, choose: () => Promise.resolve({ id: 'a', ref, status }) },
     ...(requestId !== undefined && { requestId }),
   }).catch((thrown: unknown) => thrown);
