@@ -85,7 +85,7 @@ it('I10: exec goes on under the same id when its primary stops answering and is 
   for (const id of ['b', 'c']) await follows(id, 'a');
   const locked = new DatabaseSync(file('a'));
   locked.exec('BEGIN IMMEDIATE');
-  const command = exec("INSERT INTO t VALUES (1, 'one')", '--timeout', '60');
+  const command = exec("INSERT INTO t VALUES (1, 'one')", '--timeout', '120');
   await says('a', 'has it', ({ sync }) => sync !== undefined && sync.waiting + sync.inFlight > 0);
   process.kill(a.pid, 'SIGSTOP');
   try {
