@@ -59,7 +59,7 @@ import {
   type DigestRequest,
   type PlacedResult,
 } from '../read/read.js';
-import type { Durable } from '../sync/acker.js';
+import type { Durable, DurableRequest } from '../sync/acker.js';
 import { durableOf } from '../sync/durable.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertRequestId } from '../write/request-id.js';
@@ -114,7 +114,7 @@ export interface MailboxProtocol {
    * The entry of the log up to which everything that is to be applied is in the database and on the
    * disk.
    */
-  durable(): Durable;
+  durable(request: DurableRequest): Durable;
   checksum(request: ChecksumRequest): ChecksumReport;
   rowDigests(request: DigestRequest): readonly RowDigest[];
   /**
@@ -254,12 +254,12 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'outcomes'>,
     ): NoReply => later(message, this.scope.store.outcomes(fromSeq, limit)),
-    durable: (): Durable => {
+    durable: ({ origin }: DurableRequest): Durable => {
       const { log, health, id } = this.scope;
       // A position says nothing about a log that is another one, or that nobody has compared yet
       // (I14).
       if (!log.isTrusted || !health.replicating) throw notReplicating(id, health.stalled?.message);
-      return durableOf(this.scope, this.scope.positions);
+      return durableOf(this.scope, this.scope.positions, origin);
     },
     checksum: ({ tables, timeoutMs }: ChecksumRequest, _: unknown, message: Later<'checksum'>): NoReply =>
       later(message, readChecksum(this.scope, tables, timeoutMs)),
@@ -402,7 +402,7 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   drain: () => undefined,
   resume: () => undefined,
   candidacy: () => undefined,
-  durable: () => undefined,
+  durable: (input) => ({ origin: String(record(input)['origin']) }),
   outcomes: (input) => ({
     fromSeq: whole('fromSeq', record(input)['fromSeq'], Number.MAX_SAFE_INTEGER),
     limit: whole('limit', record(input)['limit'], MAX_OUTCOMES),

@@ -67,17 +67,17 @@ class Bench {
     this.inSync.observe({ seq: ++this.#seq, data });
   }
 
-  ack(id: string, seq: number, epochSeq = 0): void {
-    this.hears(encodeAck(id, { seq, epochSeq }));
+  ack(id: string, seq: number, { epochSeq = 0, counter = 99 } = {}): void {
+    this.hears(encodeAck(id, { seq, counter, epochSeq }));
   }
 
   hears(data: Uint8Array): void {
     this.#hear({ data });
   }
 
-  write(acks: AckLevel, seq: number): SyncWrite {
+  write(acks: AckLevel, seq: number, counter = 1): SyncWrite {
     const write = new SyncWrite(() => undefined, { acks, timeoutMs: 10_000 }, this.clock);
-    this.acker.expect(write, seq, RESULT);
+    this.acker.expect(write, seq, { ...RESULT, id: { origin: 'a', counter } });
     return write;
   }
 }
@@ -110,16 +110,27 @@ describe('acknowledgements', () => {
     expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], missing: ['d', 'e'] });
   });
 
+  it('I6: a position is none without the transaction: the log that was read there may be another one', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b'], ['a', 'b']);
+    const write = bench.write('majority', 5, 7);
+    bench.ack('b', 5, { counter: 6 });
+    bench.hears(encodeControl({ id: 'b', seq: 5, epochSeq: 0 }));
+    expect(write.settled).toBe(false);
+    bench.ack('b', 5, { counter: 7 });
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b'], reached: true });
+  });
+
   it('I6: those of another epoch do not count: there the group was passed, and not applied', async () => {
     const bench = new Bench();
     bench.epochSeq = 4;
     bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
     const write = bench.write('majority', 5);
-    bench.ack('b', 9, 3);
+    bench.ack('b', 9, { epochSeq: 3 });
     bench.ack('c', 9);
     bench.hears(encodeControl({ id: 'c', seq: 9 }));
     expect(write.settled).toBe(false);
-    bench.ack('b', 5, 4);
+    bench.ack('b', 5, { epochSeq: 4 });
     expect((await write.promise).acks).toMatchObject({ by: ['a', 'b'], reached: true });
   });
 
@@ -205,7 +216,7 @@ describe('acknowledgements', () => {
     expect([all.settled, majority.settled]).toEqual([false, false]);
     // It has just come, and is not late yet.
     expect(bench.acker.late(500)).toEqual([]);
-    bench.answer = () => Promise.resolve(encodeControl({ ok: { seq: 3, epochSeq: 0 } }));
+    bench.answer = () => Promise.resolve(encodeControl({ ok: { seq: 3, counter: 9, epochSeq: 0 } }));
     bench.acker.askSilent();
     await bench.clock.run(new Promise<void>((passed) => bench.clock.setTimer(500, passed)));
     expect(bench.asked).toEqual(['b']);
@@ -264,7 +275,7 @@ describe('acknowledgements', () => {
     reply(encodeControl({ error: { code: 'CLOSED' } }));
     await bench.clock.settle();
     bench.acker.askSilent();
-    reply(encodeControl({ ok: { seq: 5, epochSeq: 0 } }));
+    reply(encodeControl({ ok: { seq: 5, counter: 9, epochSeq: 0 } }));
     await bench.clock.settle();
     expect(bench.asked).toEqual(['c', 'c']);
     expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });

@@ -33,25 +33,43 @@ export interface AckerOptions {
   epochSeq(): number;
 }
 
-/** How far a replica is, and with which entry the epoch began that it follows. */
+/**
+ * How far a replica is, which of the writer's transactions it has applied, and with which entry the
+ * epoch began that it follows.
+ */
 export interface Durable {
   readonly seq: number;
+  /** The writer's last one, without a hole. */
+  readonly counter: number;
   readonly epochSeq: number;
 }
 
-interface Pending {
-  readonly write: SyncWrite;
+/** Where a write is: its entry, and its number. */
+interface Place {
   readonly seq: number;
+  /** 0: it changed nothing that is replicated. */
+  readonly counter: number;
+}
+
+interface Pending extends Place {
+  readonly write: SyncWrite;
   readonly result: Omit<WriteResult<unknown>, 'acks' | 'degraded'>;
   readonly sinceMs: number;
 }
 
 /**
  * What a replica says on the reply subject of a group: it has committed the log up to `seq`, on its
- * disk. In another epoch than the group's, it has passed it without applying it.
+ * disk, with the writer's transactions up to `counter`: a position alone may be one of another copy
+ * of the log. In another epoch than the group's, it has passed it without applying it.
  */
-export function encodeAck(id: string, { seq, epochSeq }: Durable): Uint8Array {
-  return encodeControl({ id, seq, epochSeq });
+export function encodeAck(id: string, { seq, counter, epochSeq }: Durable): Uint8Array {
+  return encodeControl({ id, seq, counter, epochSeq });
+}
+
+/** What is asked of a member that has not said anything. */
+export interface DurableRequest {
+  /** Whose transactions are meant. */
+  readonly origin: string;
 }
 
 /**
@@ -59,7 +77,7 @@ export function encodeAck(id: string, { seq, epochSeq }: Durable): Uint8Array {
  * member stands for all before.
  */
 export class Acker {
-  readonly #acked = new Map<string, number>();
+  readonly #acked = new Map<string, Pick<Durable, 'seq' | 'counter'>>();
   /** The process of each member that was heard last, and since when. */
   readonly #running = new Map<string, { readonly instance: string; readonly sinceMs: number }>();
   readonly #asking = new Set<string>();
@@ -104,10 +122,10 @@ export class Acker {
     const untilMs = clock.monotonicMs() - limitMs;
     const isNew = (member: string): boolean => (this.#running.get(member)?.sinceMs ?? -Infinity) > untilMs;
     const late = new Set<string>();
-    for (const { seq, sinceMs } of this.#pending) {
-      if (sinceMs > untilMs) break;
+    for (const pending of this.#pending) {
+      if (pending.sinceMs > untilMs) break;
       for (const member of inSync.members)
-        if (member !== id && !this.#has(member, seq) && !isNew(member)) late.add(member);
+        if (member !== id && !this.#has(member, pending) && !isNew(member)) late.add(member);
     }
     return [...late];
   }
@@ -118,7 +136,8 @@ export class Acker {
    */
   expect(write: SyncWrite, seq: number, result: Pending['result']): void {
     const { clock } = this.options;
-    const pending: Pending = { write, seq, result, sinceMs: clock.monotonicMs() };
+    const counter = result.id?.counter ?? 0;
+    const pending: Pending = { write, seq, counter, result, sinceMs: clock.monotonicMs() };
     const reached = this.#reached(pending);
     if (reached !== undefined) return write.complete(reached);
     write.committed(() => this.#result(pending, false));
@@ -144,7 +163,7 @@ export class Acker {
     for (const pending of this.#pending) {
       if (clock.monotonicMs() - pending.sinceMs < ASK_AFTER_MS) break;
       for (const member of this.#wanted(pending.write.acks)) {
-        if (member !== id && !this.#has(member, pending.seq)) silent.add(member);
+        if (member !== id && !this.#has(member, pending)) silent.add(member);
       }
     }
     for (const member of silent) void this.#ask(member);
@@ -153,10 +172,11 @@ export class Acker {
   async #ask(member: string): Promise<void> {
     if (this.#asking.has(member)) return;
     this.#asking.add(member);
-    const { bus, cluster } = this.options;
+    const { bus, cluster, id: origin } = this.options;
+    const request: DurableRequest = { origin };
     try {
       const reply = decodeControl(
-        await bus.request(`${mailboxPrefix(cluster, member)}.durable`, new Uint8Array(0), {
+        await bus.request(`${mailboxPrefix(cluster, member)}.durable`, encodeControl({ ...request }), {
           timeoutMs: ASK_TIMEOUT_MS,
         }),
       );
@@ -181,16 +201,19 @@ export class Acker {
   }
 
   #heard(member: string, input: Readonly<Record<string, unknown>>): void {
-    const seq = Number(input['seq']);
+    const [seq, counter] = [Number(input['seq']), Number(input['counter'])];
     if (Number(input['epochSeq']) !== this.options.epochSeq()) return;
-    if (!Number.isSafeInteger(seq) || seq <= (this.#acked.get(member) ?? 0)) return;
+    if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(counter)) return;
+    const known = this.#acked.get(member) ?? { seq: 0, counter: 0 };
+    if (seq <= known.seq && counter <= known.counter) return;
     if (!this.options.inSync.known.includes(member)) return;
-    this.#acked.set(member, seq);
+    this.#acked.set(member, { seq: Math.max(seq, known.seq), counter: Math.max(counter, known.counter) });
     this.check();
   }
 
-  #has(member: string, seq: number): boolean {
-    return (this.#acked.get(member) ?? 0) >= seq;
+  #has(member: string, { seq, counter }: Place): boolean {
+    const acked = this.#acked.get(member);
+    return acked !== undefined && acked.seq >= seq && acked.counter >= counter;
   }
 
   #wanted(level: AckLevel): readonly string[] {
@@ -207,7 +230,7 @@ export class Acker {
       if (this.#short())
         return options.degrades ? { ...result, degraded: true, ...this.#acks(pending, false) } : undefined;
       const missing = options.inSync.members.some(
-        (member) => member !== options.id && !this.#has(member, seq),
+        (member) => member !== options.id && !this.#has(member, pending),
       );
       return missing ? undefined : this.#result(pending, true);
     }
@@ -215,7 +238,7 @@ export class Acker {
     // Who has come into the set before this entry counts.
     if (acks === 'majority' && !options.knowsUpTo(seq)) return undefined;
     const wanted = neededOf(acks, known.length);
-    if (this.#count(acks, seq) >= wanted) return this.#result(pending, true);
+    if (this.#count(acks, pending) >= wanted) return this.#result(pending, true);
     if (!options.degrades || (!this.#short() && options.inSync.members.length >= wanted)) return undefined;
     return { ...result, degraded: true, ...this.#acks(pending, false) };
   }
@@ -224,8 +247,8 @@ export class Acker {
    * A majority is one of the members that the log knows: before there is a record, nobody is one,
    * the writer included.
    */
-  #count(level: AckLevel, seq: number): number {
-    const by = this.#by(seq);
+  #count(level: AckLevel, place: Place): number {
+    const by = this.#by(place);
     if (level !== 'majority') return by.length;
     const { known } = this.options.inSync;
     return by.filter((member) => known.includes(member)).length;
@@ -235,18 +258,18 @@ export class Acker {
     return this.options.inSync.members.length < this.options.minInSync;
   }
 
-  #by(seq: number): readonly string[] {
+  #by(place: Place): readonly string[] {
     const { id, inSync } = this.options;
-    return [id, ...inSync.known.filter((member) => member !== id && this.#has(member, seq))].sort();
+    return [id, ...inSync.known.filter((member) => member !== id && this.#has(member, place))].sort();
   }
 
   #result(pending: Pending, reached: boolean): WriteResult<unknown> {
     return { ...pending.result, ...this.#acks(pending, reached) };
   }
 
-  #acks({ write, seq }: Pending, reached: boolean): { readonly acks: Acknowledgements } {
-    const by = this.#by(seq);
-    const { acks: level } = write;
+  #acks(pending: Pending, reached: boolean): { readonly acks: Acknowledgements } {
+    const by = this.#by(pending);
+    const { acks: level } = pending.write;
     // A set that is too small lacks those who are not in it.
     const wanted = !reached && this.#short() ? this.options.inSync.known : this.#wanted(level);
     const missing =

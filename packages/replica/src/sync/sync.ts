@@ -105,9 +105,13 @@ export class Sync {
   /** Applied and on the disk: whoever waits for that is told. */
   applied(replies: ReadonlySet<string>): void {
     if (replies.size === 0) return;
-    const data = encodeAck(this.scope.id, durableOf(this.scope, this.place.positions));
-    // Only subjects made for it: a message must not make replicas publish anywhere.
-    for (const reply of replies) if (reply.startsWith(this.#ackPrefix)) this.scope.bus.publish(reply, data);
+    const { id, bus } = this.scope;
+    for (const reply of replies) {
+      // Only subjects made for it: a message must not make replicas publish anywhere.
+      if (!reply.startsWith(this.#ackPrefix)) continue;
+      const [origin = ''] = reply.slice(this.#ackPrefix.length).split('.');
+      bus.publish(reply, encodeAck(id, durableOf(this.scope, this.place.positions, origin)));
+    }
   }
 
   result(ran: Extract<PreparedWrite, { type: 'ran' }>, seq?: number): WriteResult<unknown> {
