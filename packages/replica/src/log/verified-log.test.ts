@@ -53,6 +53,14 @@ describe('I14: a log that seems to have lost its end', () => {
     expect(log.isTrusted).toBe(true);
   });
 
+  it('has not, where the answer is only older than what was stored meanwhile', async () => {
+    const { log, clock } = await Bench.start();
+    const looked = log.identity();
+    log.note({ seq: 4, storedAtMs: 1 });
+    expect(await clock.run(looked)).toMatchObject({ lastSeq: 3 });
+    expect(log.isTrusted).toBe(true);
+  });
+
   it('of several servers: is another one when that lasts for longer than any election', async () => {
     const bench = await Bench.start();
     const { log, clock } = bench;

@@ -108,8 +108,10 @@ export class VerifiedLog implements Log {
   async identity(signal?: AbortSignal): Promise<LogIdentity> {
     if (this.#replaced !== undefined) throw this.#replaced;
     const before = this.#leader;
+    // What is heard meanwhile may be newer than the answer.
+    const knownSeq = this.#known?.seq ?? 0;
     let identity = await this.#identity(signal);
-    if (lossOfEnd(identity, this.#known?.seq ?? 0) !== undefined) {
+    if (lossOfEnd(identity, knownSeq) !== undefined) {
       this.#doubt();
       await this.trusted(signal);
       identity = await this.#identity(signal);
