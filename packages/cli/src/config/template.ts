@@ -79,8 +79,8 @@ function httpLines({ folder, listen, tokens }: SecureTemplate): string {
   const lines = tokens.map(
     ({ name, role, sha256 }) => `    - { name: ${name}, role: ${role}, sha256: '${sha256}' }`,
   );
-  return `# Serves this replica over HTTP (docs/http.md). The tokens are in ${folder}/http-*.token. To listen on other addresses
-# than those of this machine, add a certificate: tls: { cert: FILE, key: FILE }
+  return `# Serves this replica over HTTP (docs/http.md). The tokens are in ${folder}/http-*.token. To listen on other
+# addresses than those of this machine, add a certificate: tls: { cert: FILE, key: FILE }
 http:
   listen: ${listen}
   tokens:

@@ -239,7 +239,8 @@ export class ApplyTurn {
     const quarantined = steps.filter(({ type }) => type === 'quarantine').length;
     counters.quarantineOverflow += overflow;
     counters.quarantined += quarantined;
-    if (quarantined > 0) this.#refused.clear();
+    // The entry was dealt with: quarantined, or fenced.
+    this.#refused.clear();
     health.resume();
     this.#note(plan.notes);
     this.#endOwnAlarm();
