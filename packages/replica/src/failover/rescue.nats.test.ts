@@ -1,5 +1,6 @@
 import { remoteRef } from '@antiphon/actor';
 import { mailboxPrefix, type Topology } from '@antiphon/core';
+import { sqlite } from '@antiphon/sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ReplicaEvent } from '../replica/replica-event.js';
@@ -119,6 +120,50 @@ describe('the rescue ledger', () => {
     for (const replica of [a, b]) await expect(replica.query(sql, [], after)).rejects.toMatchObject(lost);
     const since = { consistency: 'session', after: next.position } as const;
     expect(await a.query(sql, [], since)).toEqual([{ n: 2n }]);
+  });
+
+  const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)';
+  const endless = `${numbers} SELECT count(*) FROM n`;
+
+  it('I12: a session that waits for a reading process is told what was undone meanwhile', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', SCHEMA);
+    const a = await fixture.replica('a', { ...slow, store: sqlite({ file: fixture.file('a'), readers: 1 }) });
+    const b = await fixture.replica('b', slow);
+    const { position } = await a.execute([{ sql: "INSERT INTO t VALUES (2, 'two', NULL)" }]);
+    const report = new AbortController();
+    const { signal } = report;
+    const ended = expect(a.query(endless, [], { signal })).rejects.toMatchObject({ code: 'ABORTED' });
+    const after = { consistency: 'session', after: position } as const;
+    const waiting = a.query('SELECT count(*) AS n FROM t', [], after);
+    const lost = { code: 'SESSION_LOST', context: { id: expect.stringMatching(/^a:\d+$/) as string } };
+    const told = expect(waiting).rejects.toMatchObject(lost);
+    await b.takeOver();
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    report.abort();
+    await Promise.all([ended, told]);
+  });
+
+  it('I12: a read shows nothing that its session token does not know', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', SCHEMA);
+    const a = await fixture.replica('a', slow);
+    const b = await fixture.replica('b', slow);
+    await a.execute([{ sql: "INSERT INTO t VALUES (2, 'two', NULL)" }]);
+    const bus = (await fixture.nats()).bus();
+    const mailbox = remoteRef<MailboxProtocol>(bus, mailboxPrefix(fixture.cluster, 'a'));
+    await mailbox.ask('query', { sql: 'SELECT 1', params: [], maxRows: 1 });
+    // The process that reads is there, so the snapshot is taken at once, and the query lasts.
+    const slowly = `${numbers} SELECT i FROM n LIMIT 5000000`;
+    const sql = `SELECT (SELECT count(*) FROM t) AS n, (SELECT max(i) FROM (${slowly})) AS slow`;
+    const reading = mailbox.ask('query', { sql, params: [], maxRows: 1 }, { timeoutMs: 60_000 });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await b.takeOver();
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    const { rows, position } = await reading;
+    expect(rows[0]?.[0], 'it was undone').toBe(1n);
+    for (const replica of [a, b])
+      await replica.query('SELECT 1', [], { consistency: 'session', after: position });
   });
 
   it('I12: what a read has seen of other programs counts for its session as well', async () => {

@@ -4,7 +4,9 @@ import {
   assertIntegers,
   checkOptions,
   type ChecksumReport,
+  counterOf,
   type Integers,
+  newestEpoch,
   NOBODY,
   type OptionNames,
   type QueryResult,
@@ -105,27 +107,38 @@ export interface PlacedResult extends QueryResult {
 }
 
 /** As `read`. `seal`: gives numbers to what other programs have written. */
-export async function readWithPlace(
+export function readWithPlace(
   scope: ReplicaScope,
   seal: () => Promise<unknown>,
   sql: string,
   params: Params,
   options: QueryOptions,
 ): Promise<PlacedResult> {
-  const result = await read(scope, sql, params, options);
-  // What it has seen was committed before it ended, so it has a number by now, but for what other
-  // programs wrote.
-  if (scope.store.unsealed() > 0) await seal();
-  return { ...result, position: placeOf(scope) };
+  return readThen(scope, sql, params, options, async (result) => {
+    // What it has seen was committed before it ended, so it has a number by now, but for what other
+    // programs wrote.
+    if (scope.store.unsealed() > 0) await seal();
+    return { ...result, position: placeOf(scope) };
+  });
 }
 
 /** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */
-export async function read(
+export function read(
   scope: ReplicaScope,
   sql: string,
   params: Params,
   options: QueryOptions,
 ): Promise<QueryResult> {
+  return readThen(scope, sql, params, options, (result) => result);
+}
+
+async function readThen<T>(
+  scope: ReplicaScope,
+  sql: string,
+  params: Params,
+  options: QueryOptions,
+  finish: (result: QueryResult) => T | Promise<T>,
+): Promise<T> {
   const { clock, limits, store } = scope;
   checkOptions(options, QUERY_OPTIONS, 'query()');
   if (typeof sql !== 'string')
@@ -136,15 +149,40 @@ export async function read(
   assertLimits({ ...options, timeoutMs });
   const deadline = new Deadline(clock, timeoutMs, [signal], () => queryTimeout(timeoutMs, sql));
   try {
-    await waitFor(scope, options).catch(rethrowBehind);
-    return await store.query(sql, params, {
-      maxRows: options.maxRows ?? limits.queryRows,
-      maxBytes: options.maxBytes ?? limits.queryBytes,
-      signal: deadline.signal,
-    });
+    for (let waiting = options; ; waiting = { ...options, signal: deadline.signal }) {
+      const standing = standingOf(scope);
+      await waitFor(scope, waiting).catch(rethrowBehind);
+      const result = await store.query(sql, params, {
+        maxRows: options.maxRows ?? limits.queryRows,
+        maxBytes: options.maxBytes ?? limits.queryBytes,
+        signal: deadline.signal,
+      });
+      const finished = await finish(result);
+      if (standsAsIn(standing, scope)) return finished;
+    }
   } finally {
     deadline.end();
   }
+}
+
+/** Of a database, as far as a takeover changes it. */
+interface Standing {
+  readonly epoch: number;
+  readonly ownCounter: number;
+}
+
+function standingOf({ store, id }: ReplicaScope): Standing {
+  const state = store.state();
+  return { epoch: newestEpoch(state).number, ownCounter: counterOf(state.vector, id) };
+}
+
+/**
+ * Between the wait and the place, a replica that is deposed may undo what only it has. What was
+ * read then fits neither what was waited for nor the place; nobody can tell which state it shows.
+ */
+function standsAsIn(before: Standing, scope: ReplicaScope): boolean {
+  const { epoch, ownCounter } = standingOf(scope);
+  return epoch === before.epoch && ownCounter >= before.ownCounter;
 }
 
 /** What they stand for is looked at when they are bound. Throws BAD_OPTION. */
