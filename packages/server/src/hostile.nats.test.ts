@@ -223,3 +223,40 @@ function more() {
 }
 more();
 `;
+
+describe('requests that do not wait for answers', () => {
+  const one = 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n';
+  const last = one.replace('Host:', 'Connection: close\r\nHost:');
+
+  it('are answered one after the other', async () => {
+    const answer = await raw(one.repeat(60), last);
+    expect(answer.match(/HTTP\/1\.1 200 /g)).toHaveLength(61);
+  });
+
+  it('begin a few in a turn of the event loop, however many connections send them', async () => {
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      turns += 1;
+      if (!isOver) setImmediate(count);
+    };
+    const bursts = Array.from({ length: 10 }, () => raw(one.repeat(80), last));
+    setImmediate(count);
+    const answers = await Promise.all(bursts);
+    isOver = true;
+    for (const answer of answers) expect(answer.match(/HTTP\/1\.1 200 /g)).toHaveLength(81);
+    expect(turns).toBeGreaterThan((10 * 81) / 16);
+  });
+
+  it('end a connection that sends very many, and nothing else', async () => {
+    const dropped = async (): Promise<number> => {
+      const { body } = await get(server, '/metrics');
+      return Number(/connections_dropped_total (\d+)/.exec(String(body['text']))?.[1]);
+    };
+    const before = await dropped();
+    // What it had not read yet makes the end a reset.
+    await raw(one.repeat(20_000)).catch(() => undefined);
+    expect(await dropped()).toBe(before + 1);
+    await replicates('beside a burst');
+  });
+});

@@ -27,6 +27,7 @@ import { resolveServerOptions, type ServerOptions, type ServerSettings } from '.
 import { clientOf, RateLimit } from './service/rate-limit.js';
 import { assertSameOrigin } from './service/same-origin.js';
 import { Slots } from './service/slots.js';
+import { Turns } from './service/turns.js';
 
 /** One replica as an HTTP service, and its console. */
 export interface HttpServer extends AsyncDisposable {
@@ -82,6 +83,7 @@ class ReplicaServer implements HttpServer {
   readonly #app: FastifyInstance;
   readonly #service: Service;
   readonly #rate: RateLimit;
+  readonly #turns = new Turns();
   readonly #draining = new AbortController();
   readonly #ending = new AbortController();
   #closing: Promise<void> | undefined;
@@ -192,6 +194,11 @@ class ReplicaServer implements HttpServer {
   }
 
   #addHooks(app: FastifyInstance): void {
+    app.addHook('onRequest', ({ raw: { socket } }, _, done) => {
+      if (socket.destroyed || this.#turns.take(socket, done)) return;
+      this.#service.metrics.dropped();
+      socket.destroy();
+    });
     app.addHook('onRequest', async (request, reply) => {
       void reply.headers(HEADERS);
       this.#assertHost(request);
@@ -204,6 +211,7 @@ class ReplicaServer implements HttpServer {
       reply.raw.setTimeout(this.settings.limits.slowReaderMs, () => reply.raw.destroy());
     });
     app.addHook('onResponse', async (request, reply) => {
+      this.#turns.ended(request.raw.socket);
       const { metrics, logger } = this.#service;
       const { method } = request;
       const path = request.routeOptions.url ?? 'unknown';
@@ -271,7 +279,7 @@ class ReplicaServer implements HttpServer {
     const own = { method: 'GET', path, summary: 'This description.', query: nothing } as const;
     const answers = { 200: { what: 'OpenAPI 3.1.' } };
     const all = [...ROUTES, route({ ...own, answers, run: () => Promise.resolve(undefined) })];
-    const body = openApiOf(all, { version, needsToken: tokens.areNeeded });
+    const body = JSON.stringify(openApiOf(all, { version, needsToken: tokens.areNeeded }));
     return route({ ...own, answers, run: () => Promise.resolve({ body }) });
   }
 
