@@ -74,6 +74,29 @@ describe('I10: rescued rows', () => {
     expect([rows('parent'), rows('child')]).toEqual(['1|one', '1|1']);
   });
 
+  it('go and get other keys with what refers to them in the same table', async () => {
+    cluster = new Cluster();
+    store = await cluster.first(
+      'a',
+      `${DDL} CREATE TABLE p (id INTEGER PRIMARY KEY, name TEXT UNIQUE,
+         parent INTEGER REFERENCES p (id) ON DELETE SET NULL ON UPDATE CASCADE);
+       INSERT INTO p VALUES (1, 'root', NULL), (2, 'two', 1), (3, 'three', 2), (4, 'own', 4), (5, 'left', 6), (6, 'right', 5);`,
+    );
+    const P = { table: 'p', columns: ['id', 'name', 'parent'] } as const;
+    const gone = (...before: Row): RescueChange => change(P, { before });
+    await expect(write(gone(2n, 'two', 1n))).rejects.toThrow(/rows that refer to one of them/);
+    expect(
+      await write(gone(1n, 'root', null), gone(2n, 'two', 1n), gone(3n, 'three', 2n), gone(4n, 'own', 4n)),
+    ).toMatchObject({ written: 4 });
+    expect(rows('p')).toBe('5|left|6\n6|right|5');
+    cluster.shell('a', "UPDATE p SET parent = NULL WHERE id = 5; UPDATE p SET name = 'x' WHERE id = 6");
+    await store.seal();
+    const moved = [gone(5n, 'left', null), change(P, { after: [9n, 'left', null] })];
+    const follows = change(P, { before: [6n, 'x', 5n], after: [6n, 'x', 9n] });
+    expect(await write(...moved, follows)).toMatchObject({ written: 3 });
+    expect(rows('p')).toBe('6|x|9\n9|left|');
+  });
+
   it('are sealed like any write, and come to the others as they are', async () => {
     cluster = new Cluster();
     store = await cluster.first('a', DDL);

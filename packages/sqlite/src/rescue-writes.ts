@@ -10,12 +10,14 @@ import {
 import type { Connection } from './connection.js';
 import { isRefusal } from './errors.js';
 import { captureAgain, captureNothing } from './metadata.js';
-import { parentsFirst } from './references.js';
+import { parentsFirst, referencesBetween } from './references.js';
 import { ImagesOfTables, type RowImages } from './row-images.js';
 import type { Session } from './session.js';
 import { mappingAt, mappingsOf } from './table-mapping.js';
 
 const ATTEMPT = '_antiphon_rescue_attempt';
+/** One for each level of a tree. */
+const MAX_PASSES = 1000;
 
 /** Inside the function of a write, on the writing connection; see the port. */
 export function writeRescued(
@@ -85,24 +87,46 @@ const WAYS: readonly Way[] = [
     expects: ({ gone, there }) => gone + there,
     write: (all) => {
       for (const one of all) one.put();
-      for (const one of all.toReversed()) one.delete('gone');
+      deleteAll(all, 'gone');
     },
   },
   {
     expects: ({ gone, there }) => gone + there,
     write: (all) => {
-      for (const one of all.toReversed()) one.delete('gone');
+      deleteAll(all, 'gone');
       for (const one of all) one.put();
     },
   },
   {
     expects: ({ here, there }) => here + there,
     write: (all) => {
-      for (const one of all.toReversed()) one.delete('all');
+      deleteAll(all, 'all');
       for (const one of all) one.restore('l');
     },
   },
 ];
+
+/**
+ * What refers to others before them, so that no foreign key changes or deletes a row: table after
+ * table and, where tables refer to themselves or to each other, row after row. Rows that refer to
+ * each other in a circle go at once; what a foreign key does then is noticed.
+ */
+function deleteAll(all: readonly RowImages[], which: 'gone' | 'all'): void {
+  const order = all.map(({ table }) => table);
+  const references = referencesBetween(order);
+  if (references.some(({ child, parent }) => order.indexOf(child) <= order.indexOf(parent))) {
+    const pass = (one: RowImages): number =>
+      one.delete(
+        which,
+        references.filter(({ parent }) => parent === one.table),
+      );
+    for (let passes = 0; passes < MAX_PASSES; passes++) {
+      const deleted = all.toReversed().reduce((sum, one) => sum + pass(one), 0);
+      if (deleted === 0) break;
+    }
+  }
+  for (const one of all.toReversed()) one.delete(which);
+}
 
 function writeAll(connection: Connection, all: readonly RowImages[]): void {
   const { db } = connection;

@@ -5,6 +5,7 @@ import { isBindFailure } from './errors.js';
 import { quoteName } from './identifiers.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
+import type { TableReference } from './references.js';
 import { beforeUpdate } from './rescue-ledger.js';
 import { rowHere, type TableMapping } from './table-mapping.js';
 import { bindingOf, type SqliteValue } from './values.js';
@@ -220,10 +221,27 @@ export class RowImages {
       .get() as { here: number; gone: number; there: number };
   }
 
-  /** The rows of which the last image is none, or all of them. */
-  delete(which: 'gone' | 'all'): void {
+  /**
+   * The rows of which the last image is none, or all of them; without those that another row refers
+   * to by one of these references. Returns how many.
+   */
+  delete(which: 'gone' | 'all', references: readonly TableReference[] = []): number {
     const sql = which === 'all' ? this.#delete : this.#deleteSql(which);
-    this.connection.statement(sql).run();
+    const isFree = references.map((reference) => ` AND ${this.#isFree(reference)}`).join('');
+    return Number(this.connection.statement(sql + isFree).run().changes);
+  }
+
+  #isFree({ child, pairs }: TableReference): string {
+    const { table } = this;
+    const refers = pairs.map(
+      ({ name, to }) => `c.${quoteName(name)} = ${collated(table, `t.${columnName(table, to.column)}`, to)}`,
+    );
+    const isOther = table.key
+      .map(({ column }) => columnName(table, column))
+      .map((name) => `c.${name} IS NOT t.${name}`)
+      .join(' OR ');
+    const where = [...refers, ...(child === table ? [`(${isOther})`] : [])].join(' AND ');
+    return `NOT EXISTS (SELECT 1 FROM main.${quoteName(child.name)} AS c WHERE ${where})`;
   }
 
   /** Gives the rows their last image where they are. */
