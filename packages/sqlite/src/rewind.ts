@@ -7,6 +7,7 @@ import {
   encodeBatch,
   type KeptParts,
   MAX_SUSPICIOUS,
+  REQUESTS_TABLE,
   type RewindOptions,
   type RewindReport,
   type SealedTransaction,
@@ -95,6 +96,11 @@ export async function handOver(session: Session, draft: ReplicaState): Promise<v
   if (session.policy.writes !== 'refuse') session.takeRole(writer, draft);
 }
 
+/** Notes that a request was asked for again, or forgets old ones: nobody needs it back. */
+function isHousekeeping({ tables }: TransactionBatch, { changes }: SealedTransaction): boolean {
+  return changes.every(({ op, table }) => op !== 'insert' && tables[table]?.name === REQUESTS_TABLE);
+}
+
 class Tail {
   readonly #connection: Connection;
   readonly #ledger: RescueLedger;
@@ -172,6 +178,7 @@ class Tail {
     message: Uint8Array,
   ): Promise<void> {
     await this.#note(batch, transaction.changes);
+    if (isHousekeeping(batch, transaction)) return;
     const isAlone = batch.transactions.length === 1 && batch.sync === undefined;
     const noted = { reason: this.options.reason, notedAtMs: this.#notedAtMs };
     this.#ledger.addWhole(this.draft, batch, transaction, {

@@ -22,10 +22,9 @@ describe('showWritten', () => {
     expect(shown({})).toEqual({ out: '3 rows changed on eu-1 (transaction eu-1:7)\n', err: '' });
   });
 
-  it('does not take the transaction that notes a repeated request for the one that wrote it', () => {
+  it('says of a repeated request that it was written before', () => {
     expect(shown({ repeated: true }).out).toBe(
-      '3 rows changed when this request was written. It was written before, and not again ' +
-        '(noted in transaction eu-1:7)\n',
+      '3 rows changed when this request was written. It was written before, and not again\n',
     );
   });
 

@@ -18,7 +18,7 @@ export function showWritten(
   const changed = `${rows} row${rows === 1 ? '' : 's'} changed`;
   terminal.out(
     repeated === true
-      ? `${changed} when this request was written. It was written before, and not again (noted in ${as})\n`
+      ? `${changed} when this request was written. It was written before, and not again\n`
       : `${changed} on ${replica} (${as})\n`,
   );
   if (acks !== undefined && acks.by.length > 0) terminal.out(`acknowledged by ${acks.by.join(', ')}\n`);

@@ -24,7 +24,7 @@ export interface WriteResult<T> {
   readonly outcome: 'committed';
   /**
    * The transaction's id, for example `{ origin: 'eu-1', counter: 7 }`. Absent when nothing
-   * replicated changed.
+   * replicated changed, and where the request had been written before (`repeated`).
    */
   readonly id?: TransactionId;
   /**
@@ -43,8 +43,8 @@ export interface WriteResult<T> {
   readonly degraded?: true;
   /**
    * The request had been written already, under its `requestId`: `value` is what came of it then,
-   * and nothing was written again. `id` and `position` are of a later transaction, which notes that
-   * it was asked for again.
+   * and nothing was written again. `outcome(requestId)` says what has become of it. `position` is
+   * of a later transaction, which notes that it was asked for again.
    */
   readonly repeated?: true;
 }

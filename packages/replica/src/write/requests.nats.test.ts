@@ -99,6 +99,28 @@ describe('requests are remembered', () => {
     expect(await count(a, 't')).toBe(1);
   });
 
+  it('I8: a repetition that is undone takes nothing with it, and says nothing of the write', async () => {
+    await start();
+    const a = await fixture.replica('a', fast);
+    const b = await fixture.replica('b', slow);
+    const c = await fixture.replica('c', fast);
+    const first = await a.execute(insert(1), { requestId: 'one' });
+    for (const replica of [b, c])
+      await eventually('it is there', async () => (await count(replica, 't')) === 1);
+    await b.takeOver();
+    const again = await c.execute(insert(1), { requestId: 'one' });
+    expect(again).toMatchObject({ repeated: true, value: [1] });
+    expect(again).not.toHaveProperty('id');
+    await c.takeOver();
+    await eventually('b follows', () => b.status().lifecycle === 'following');
+    expect(await b.rescue.list()).toMatchObject({ transactions: [], kept: 0 });
+    for (const replica of [a, b, c]) {
+      expect(await replica.outcome('one')).toMatchObject({ outcome: 'committed' });
+      const { origin, counter } = first.id ?? { origin: '', counter: 0 };
+      expect(await replica.outcome(`${origin}:${counter}`)).toMatchObject({ outcome: 'committed' });
+    }
+  });
+
   it('I8: not where what they wrote was rewound: then it is written again', async () => {
     await start();
     const a = await fixture.replica('a', slow);

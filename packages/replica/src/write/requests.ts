@@ -156,7 +156,10 @@ export class Requests {
       .catch((error: unknown) => {
         throw ofRequest(error, id);
       });
-    return repeated ? { ...result, repeated } : result;
+    if (!repeated) return result;
+    // What notes the repetition may be undone, and the write be there all the same.
+    const { id: _, ...others } = result;
+    return { ...others, repeated };
   }
 
   /** It was sent to the primary of that epoch, and may have been sent to the next one since. */
