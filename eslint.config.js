@@ -30,6 +30,7 @@ const layers = {
   console: [],
   server: ['core', 'replica', 'client', 'console'],
   cli: ['core', 'nats', 'nats-server', 'sqlite', 'replica', 'client', 'server'],
+  antiphon: ['nats-server', 'sqlite', 'testing', 'replica', 'client', 'test-cluster', 'server', 'cli'],
 };
 
 /** What only these packages may import: everything else goes through the port in front of it. */

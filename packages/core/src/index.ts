@@ -1,3 +1,6 @@
+// What this declares to its users (`AbortSignal`, `Symbol.asyncDispose`) is Node.js's own: without
+// this line, they would have to know that.
+/// <reference types="node" preserve="true" />
 export {
   type ChangeCursor,
   compareCursors,
@@ -211,6 +214,7 @@ export {
 } from './errors/antiphon-error.js';
 export { ERROR_CODES, type ErrorCode } from './errors/codes.js';
 export { redact } from './errors/redact.js';
+export { counted } from './errors/counted.js';
 export { sentence, withoutStop } from './errors/sentence.js';
 export { nodeProblem, OLDEST_NODE_VERSION, type RunningNode } from './errors/supported-node.js';
 export { type ConflictDetails, ConflictError, UnknownOutcomeError } from './errors/write-errors.js';

@@ -1,3 +1,5 @@
+import { counted } from '../errors/counted.js';
+
 /** What a replica says of itself when somebody asks who could be the next primary. */
 export interface Candidacy {
   readonly id: string;
@@ -167,7 +169,7 @@ function byLag(highest: number): Rule {
   const gap = ({ seq }: Candidacy): number => (highest - seq <= SAME_LAG_ENTRIES ? 0 : highest - seq);
   return {
     compare: (a, b) => gap(a) - gap(b),
-    why: (a, b) => `it has read ${a.seq - b.seq} entries less than ${a.id}`,
+    why: (a, b) => `it has read ${counted(a.seq - b.seq, 'entry', 'entries')} less than ${a.id}`,
   };
 }
 const BY_PRIORITY: Rule = {
@@ -184,7 +186,7 @@ const BY_ID: Rule = {
 };
 
 function count(number: number, one: string, many: string): string {
-  return number === 1 ? `1 ${one} is` : `${number} ${many} are`;
+  return `${counted(number, one, many)} ${number === 1 ? 'is' : 'are'}`;
 }
 
 function seconds(ms: number): string {

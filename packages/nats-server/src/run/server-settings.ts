@@ -18,6 +18,13 @@ export interface NatsServerOptions {
   readonly storeDir: string;
   /** Default: what `findNatsServer` finds on this machine, without installing anything. */
   readonly binary?: string;
+  /**
+   * May a server be installed or downloaded where this machine has none, as `findNatsServer` does?
+   * Has no effect with `binary`.
+   *
+   * @defaultValue false
+   */
+  readonly obtain?: boolean;
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** -1, the default: a free one, kept over restarts. */
@@ -57,7 +64,7 @@ export interface ServerSettings extends Omit<ServerConfig, 'port'> {
 }
 
 const SERVER_OPTIONS: OptionNames<NatsServerOptions> = {
-  ...{ storeDir: true, binary: true, host: true, port: true, maxFileStore: true, maxMemoryStore: true },
+  ...{ storeDir: true, binary: true, obtain: true, host: true, port: true, maxFileStore: true, maxMemoryStore: true },
   ...{ maxPayload: true, syncInterval: true, logFile: true, startTimeoutMs: true, stopTimeoutMs: true },
   ...{ onUnexpectedExit: true, onStep: true, signal: true },
 };
@@ -70,7 +77,7 @@ const STOP_TIMEOUT_MS = 5000;
  */
 export async function settle(options: NatsServerOptions): Promise<ServerSettings> {
   checkRequired(options, SERVER_OPTIONS, 'NatsServer.start()', ['storeDir']);
-  const binary = options.binary ?? (await findInstalled(options));
+  const binary = options.binary ?? (await findBinary(options));
   const version = await readServerVersion(binary, options.signal);
   throwIfGivenUp(options.signal, 'Starting nats-server');
   if (version === undefined || !isVersionAtLeast(version, OLDEST_SERVER_VERSION)) {
@@ -101,12 +108,13 @@ export async function settle(options: NatsServerOptions): Promise<ServerSettings
 }
 
 /**
- * Starting a server installs nothing behind anybody's back: that is asked for with findNatsServer.
+ * Starting a server installs nothing behind anybody's back: that is asked for with `obtain`, or
+ * with findNatsServer.
  */
-async function findInstalled({ onStep, signal }: NatsServerOptions): Promise<string> {
+async function findBinary({ obtain = false, onStep, signal }: NatsServerOptions): Promise<string> {
   const found = await findNatsServer({
-    systemPackage: false,
-    download: false,
+    systemPackage: obtain,
+    download: obtain,
     ...(onStep === undefined ? {} : { onStep }),
     ...(signal === undefined ? {} : { signal }),
   });

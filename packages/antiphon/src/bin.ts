@@ -1,0 +1,1 @@
+await import('@antiphon/cli/bin');

@@ -1,0 +1,2 @@
+export * from '@antiphon/test-cluster';
+export { eventually, type EventuallyOptions } from '@antiphon/testing';
