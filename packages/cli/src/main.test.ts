@@ -55,5 +55,6 @@ it('has the commands of this version', () => {
     'settings',
     'doctor',
     'bench',
+    'completion',
   ]);
 });

@@ -21,6 +21,10 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv = pro
       exitCode = code;
     },
   });
+  if (argv.length === 0) {
+    program.outputHelp();
+    return EXIT.ok;
+  }
   try {
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;

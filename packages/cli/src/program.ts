@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { defineBench } from './commands/bench.js';
 import { defineChanges } from './commands/changes.js';
 import { defineCheck } from './commands/check.js';
+import { defineCompletion } from './commands/completion.js';
 import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
@@ -55,6 +56,7 @@ const COMMANDS = [
   defineSettings,
   defineDoctor,
   defineBench,
+  defineCompletion,
 ];
 
 /** The whole command line. Throws CommanderError instead of ending the process. */

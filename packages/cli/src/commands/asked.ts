@@ -24,8 +24,8 @@ export class Asked implements AsyncDisposable {
     private readonly signal: AbortSignal,
   ) {}
 
-  static async open(options: AskedOptions, { env, cwd, signal }: CommandContext): Promise<Asked> {
-    const client = await openCluster(resolveTarget(options, env, cwd));
+  static async open(options: AskedOptions, { terminal, env, cwd, signal }: CommandContext): Promise<Asked> {
+    const client = await openCluster(resolveTarget(options, env, cwd), terminal);
     try {
       if (options.replica !== undefined) {
         await client.requireMember(options.replica);

@@ -63,7 +63,7 @@ export function defineBench(host: CommandHost): void {
         throw new AntiphonError('BAD_OPTION', `\`--${lonely}\` needs \`--sql\`.`);
       }
       const params = paramsOf(options);
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const { id, ref, instead } = await chooseReplica(
         client,
         options.replica,
@@ -72,6 +72,7 @@ export function defineBench(host: CommandHost): void {
       if (instead !== undefined) warn(instead, terminal);
       const rates: Rate[] = [];
       for (const [name, request] of casesOf(ref, options, params)) {
+        terminal.waitingFor(`the end of a measurement of ${options.seconds} s: ${name}`);
         if (!signal.aborted) rates.push(await measure(name, request, options, signal));
       }
       if (terminal.json) {
@@ -89,7 +90,7 @@ export function defineBench(host: CommandHost): void {
         r.p50Ms.toFixed(2),
         r.p99Ms.toFixed(2),
       ]);
-      terminal.out(formatTable(columns, rows));
+      terminal.out(formatTable(columns, rows, terminal));
       if (options.sql === undefined)
         terminal.out('\nNothing was written; --sql "UPDATE …" measures a statement of yours.\n');
       return EXIT.ok;

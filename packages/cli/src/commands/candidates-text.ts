@@ -17,7 +17,7 @@ export interface CandidatesView {
   readonly sync: boolean;
   /** In the order in which they are shown. */
   readonly candidates: readonly RankedCandidate[];
-  readonly terminal: Pick<Terminal, 'color'>;
+  readonly terminal: Pick<Terminal, 'color' | 'interactive' | 'columns'>;
 }
 
 const SYNC_COLUMN: Column = { title: 'in sync' };
@@ -62,7 +62,7 @@ export function candidatesText(view: CandidatesView): string {
   const who = primaryText(view);
   return [
     `cluster ${styled(terminal, 'bold', cluster)}: ${who}\n\n`,
-    formatTable(sync ? [...COLUMNS, SYNC_COLUMN] : COLUMNS, candidates.map(cells)),
+    formatTable(sync ? [...COLUMNS, SYNC_COLUMN] : COLUMNS, candidates.map(cells), terminal),
     '\n',
     ...candidates.map(({ id, reason }) => `${styled(terminal, 'bold', id)}: ${reason}\n`),
   ].join('');

@@ -30,10 +30,11 @@ export function defineChanges(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd, signal }) => {
       const from = placeOf(options.from);
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const onProblem = (text: string): void => terminal.err(`${styled(terminal, 'yellow', '!')} ${text}\n`);
       const { tables } = options;
       let count = 0;
+      terminal.waitingFor('changes');
       for await (const change of clusterChanges(client, {
         from,
         ...(tables && { tables }),

@@ -1,12 +1,13 @@
 import { resolve } from 'node:path';
 import {
   AntiphonError,
+  counted,
   creationObstacles,
   creationRemarks,
+  type LeftOut,
   missingTables,
   replicatedTables,
   stayingBehind,
-  type LeftOut,
 } from '@antiphon/core';
 import { inspectFile, type FileInspection } from '@antiphon/sqlite';
 import { EXIT } from '../output/exit-code.js';
@@ -131,13 +132,9 @@ function taken({ identity }: FileInspection): readonly string[] {
 function unfit({ unfitRows }: FileInspection): readonly string[] {
   return unfitRows.map(({ table, rows, why, sql }) =>
     why === 'too large'
-      ? `Table ${table} has ${rowCount(rows)} too large for a cluster (64 MiB a value, 128 MiB a row, unless it is created with larger limits). Find them with \`${sql}\`. Split the values, keep them outside of the database, or create the cluster with larger \`limits.valueBytes\` and \`limits.rowBytes\`.`
-      : `Table ${table} has ${rowCount(rows)} with NULL in the primary key, which cannot be told from others. Find them with \`${sql}\`. Give them a value, or delete them.`,
+      ? `Table ${table} has ${counted(rows, 'row')} too large for a cluster (64 MiB a value, 128 MiB a row, unless it is created with larger limits). Find them with \`${sql}\`. Split the values, keep them outside of the database, or create the cluster with larger \`limits.valueBytes\` and \`limits.rowBytes\`.`
+      : `Table ${table} has ${counted(rows, 'row')} with NULL in the primary key, which cannot be told from others. Find them with \`${sql}\`. Give them a value, or delete them.`,
   );
-}
-
-function rowCount(rows: number): string {
-  return rows === 1 ? '1 row' : `${rows} rows`;
 }
 
 function nothing(inspection: FileInspection): readonly string[] {
@@ -189,7 +186,7 @@ function show(findings: Findings, terminal: Terminal): void {
       String(rowCount),
       numbered === true ? 'numbered by the database' : 'given',
     ]);
-    terminal.out(`\n${formatTable(columns, rows)}`);
+    terminal.out(`\n${formatTable(columns, rows, terminal)}`);
   }
   const views = (inspection.views ?? []).filter(({ obstacle }) => obstacle === undefined);
   section(

@@ -94,7 +94,7 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
   let ended: ExitCode = EXIT.ok;
   try {
     const target = { cluster: CLUSTER, nats: { servers: cluster.servers }, source: 'the demo' };
-    await using client = await openCluster(target);
+    await using client = await openCluster(target, terminal);
     say('');
     const loaded = await replicateCities({
       client,

@@ -55,7 +55,7 @@ export function defineDoctor(host: CommandHost): void {
         'http.tls.cert': config?.http?.tls?.cert,
       };
       ofFile.push(...certificateChecks(certificates, Date.now()));
-      const ofCluster = await clusterChecks(target, config, options.monitor);
+      const ofCluster = await clusterChecks(target, config, options.monitor, terminal);
       const checks = withoutRepetition(ofFile, ofCluster, config?.id);
       show(checks, terminal);
       return checks.some(({ grade }) => grade === 'fail') ? EXIT.failed : EXIT.ok;
@@ -67,10 +67,11 @@ async function clusterChecks(
   target: Target,
   config: Config | undefined,
   monitorUrl: string | undefined,
+  terminal: Terminal,
 ): Promise<readonly Check[]> {
   let client: ClusterClient;
   try {
-    client = await openCluster(target);
+    client = await openCluster(target, terminal);
   } catch (thrown) {
     return [unreachable(toAntiphonError(thrown).message)];
   }

@@ -44,7 +44,7 @@ function define(host: CommandHost, { name, description, isDrained, done }: Wordi
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }, [id = '']) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.requireMember(id);
       await client
         .replica(id)

@@ -1,5 +1,5 @@
 import type { PassedEpoch } from '@antiphon/core';
-import { formatTable, type Column } from '../output/table.js';
+import { formatTable, type Column, type TablePlace } from '../output/table.js';
 
 const COLUMNS: readonly Column[] = [
   { title: 'epoch', align: 'right' },
@@ -12,7 +12,7 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** Every epoch that a replica has passed, the oldest first. */
-export function epochsText(epochs: readonly PassedEpoch[]): string {
+export function epochsText(epochs: readonly PassedEpoch[], place: TablePlace): string {
   return formatTable(
     COLUMNS,
     epochs.map(({ number, primary = '', seq, began, voided }) => [
@@ -20,6 +20,7 @@ export function epochsText(epochs: readonly PassedEpoch[]): string {
       began === undefined ? '' : new Date(began.atMs).toISOString(),
       voided === undefined ? '' : range(primary, voided),
     ]),
+    place,
   );
 }
 

@@ -65,7 +65,7 @@ async function run(
   }
   const params = paramsOf(options);
   const statements = args.map((sql) => ({ sql, params }));
-  await using client = await openCluster(resolveTarget(options, env, cwd));
+  await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
   const { acks, requestId, replica, timeout } = options;
   let asked = replica ?? '';
   try {

@@ -24,7 +24,7 @@ export function defineExplainCandidate(host: CommandHost): void {
     examples: ['antiphon explain-candidate', 'antiphon explain-candidate --json'],
     configure: addTargetOptions,
     run: async (options, { terminal, env, cwd }) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const answers = await askCandidacies(client);
       const document = await documentOf(client);
       const { cluster } = client;

@@ -12,7 +12,7 @@ import { InvalidArgumentError } from 'commander';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
-import { formatTable, type Column } from '../output/table.js';
+import { formatTable, type Column, type TablePlace } from '../output/table.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 import { CONSISTENCIES } from './query.js';
 
@@ -61,7 +61,7 @@ export function defineExplainRead(host: CommandHost): void {
       terminal.out(
         terminal.json
           ? `${toJson({ cluster, policy, ...choice, replica: choice.replica ?? null })}\n`
-          : textOf(cluster, choice, policy),
+          : textOf(cluster, choice, policy, terminal),
       );
       return choice.replica === undefined ? EXIT.failed : EXIT.ok;
     },
@@ -75,12 +75,12 @@ const COLUMNS: readonly Column[] = [
   { title: 'lag', align: 'right' },
 ];
 
-function textOf(cluster: string, choice: ReadChoice, policy: BalancePolicy): string {
+function textOf(cluster: string, choice: ReadChoice, policy: BalancePolicy, place: TablePlace): string {
   const [chosen = '', ...despite] = explained({ ...choice, passedOver: [] }, policy);
   const rows = choice.replicas.map(({ id, weight, zone = '-', lagMs }) => [
     ...[id, String(weight), zone, `${(lagMs / MS_PER_SECOND).toFixed(1)} s`],
   ]);
-  const table = rows.length === 0 ? [] : ['', formatTable(COLUMNS, rows).trimEnd()];
+  const table = rows.length === 0 ? [] : ['', formatTable(COLUMNS, rows, place).trimEnd()];
   const others = choice.passedOver.map(({ id, why }) => `${id}: ${why}`);
   const lines = [
     `cluster ${cluster}: ${chosen}`,

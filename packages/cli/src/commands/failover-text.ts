@@ -1,3 +1,4 @@
+import { counted } from '@antiphon/core';
 import type { MemberStatus, ReplicaStatus, TakenOver } from '@antiphon/replica';
 
 /** What is known before another replica becomes the primary. */
@@ -40,11 +41,11 @@ function seenOf({ primary, status, heard }: Plan): string {
 function unsentOf({ status, heard }: Plan): string {
   if (status !== undefined) {
     const { unpublished, unsealed } = status.outbox;
-    const changes = unsealed === 0 ? '' : `, and ${counted(unsealed, 'change', 'changes')} of other programs`;
-    return `${counted(unpublished, 'transaction', 'transactions')} now${changes}.`;
+    const changes = unsealed === 0 ? '' : `, and ${counted(unsealed, 'change')} of other programs`;
+    return `${counted(unpublished, 'transaction')} now${changes}.`;
   }
   if (heard?.unpublished === undefined) return 'how much that is, nobody here knows.';
-  return `${counted(heard.unpublished, 'transaction', 'transactions')} then, and what it wrote since.`;
+  return `${counted(heard.unpublished, 'transaction')} then, and what it wrote since.`;
 }
 
 /** Afterwards: where to look. */
@@ -56,10 +57,6 @@ export function lossOf({ primary, candidate, answers }: Plan): string {
 
 export function isTakenOver({ primary, elected }: TakenOver, to: string): boolean {
   return elected && primary === to;
-}
-
-function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
 }
 
 function seconds(ms: number): string {

@@ -45,7 +45,7 @@ export function defineFailover(host: CommandHost): void {
     },
     run: async ({ force = false, yes = false, timeout, ...options }, context, [to = '']) => {
       const { terminal, env, cwd, signal } = context;
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.requireMember(to);
       const plan = planned(client.cluster, to, await askMembers(client));
       if (plan.primary === to && plan.epoch !== undefined) {

@@ -49,7 +49,7 @@ export function defineHealth(host: CommandHost): void {
           'BAD_OPTION',
           'Say which replica is meant with `--replica ID` or `--config FILE`.',
         );
-      await using client = await openCluster(target);
+      await using client = await openCluster(target, terminal);
       const limits = { timeoutMs: timeout * 1000, signal };
       const status = await statusOf(client, id, limits);
       const problems = problemsOf(status, maxLag === undefined ? {} : { maxLagSeconds: maxLag });

@@ -20,7 +20,13 @@ async function init(...args: readonly string[]): Promise<string> {
   const terminal: Terminal = {
     out: (output) => void (said += output),
     err: () => undefined,
-    ...{ interactive: false, color: false, columns: 80, json: args.includes('--json') },
+    ...{
+      interactive: false,
+      color: false,
+      columns: 80,
+      waitingFor: () => undefined,
+      json: args.includes('--json'),
+    },
   };
   const { signal } = new AbortController();
   const program = createProgram({

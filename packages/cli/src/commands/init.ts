@@ -1,5 +1,5 @@
-import { statSync, writeFileSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, relative, resolve } from 'node:path';
 import { AntiphonError, assertClusterName, assertReplicaId, shellWord } from '@antiphon/core';
 import { parseServers, type AddressLogin } from '@antiphon/nats/internal';
 import { DEFAULT_CONFIG_FILE } from '../config/load-config.js';
@@ -61,6 +61,9 @@ export function defineInit(host: CommandHost): void {
       const kind = loginKind(login);
       const { cluster, id } = options;
       const values = { cluster, id, servers, file: options.file, ...(kind && { login: kind }) };
+      // The database is created when the replica starts; its folder is not.
+      for (const path of [file, resolve(dirname(file), options.file)])
+        mkdirSync(dirname(path), { recursive: true });
       writeFileSync(file, configTemplate(values));
       const shown = relative(cwd, file);
       terminal.out(

@@ -37,7 +37,7 @@ export function defineMember(host: CommandHost): void {
         addTargetOptions(command);
       },
       run: async ({ force = false, ...options }, { terminal, env, cwd, signal }, [id = '']) => {
-        await using client = await openCluster(resolveTarget(options, env, cwd));
+        await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
         const asked = await anotherReplica(client, id);
         const removal = await client.replica(asked).ask('removeMember', { id, force }, { signal });
         show(removal, terminal);
@@ -65,7 +65,7 @@ function defineLeave(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async ({ force = false, yes = false, ...options }, { terminal, env, cwd, signal }, [id = '']) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.requireMember(id);
       const asked = await anotherReplica(client, id);
       const question = `Let ${id} leave ${client.cluster} for good? Its process ends.`;

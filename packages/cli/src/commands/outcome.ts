@@ -37,7 +37,7 @@ export function defineOutcome(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd, signal }, [id = '']) => {
       const origin = originOf(id);
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const replica = options.replica ?? (await witnessFor(client, origin ?? ''));
       await client.requireMember(replica);
       const outcome = await client.replica(replica).ask('outcome', { id }, { signal });

@@ -1,4 +1,4 @@
-import { sentence, TaggedValue, type AntiphonError, type Value } from '@antiphon/core';
+import { type AntiphonError, counted, sentence, TaggedValue, type Value } from '@antiphon/core';
 import type {
   CutValue,
   DiscardAnswer,
@@ -32,7 +32,7 @@ export function showList({ id, answer, error }: Said<QuarantineList>, terminal: 
     return terminal.out(`${styled(terminal, 'red', error?.message ?? 'no answer')}\n`);
   const { messages, total, bytes, discarded, overflow, holding, waitingFor, more } = answer;
   const ever = [
-    `${total} quarantined (${bytes} bytes)`,
+    `${total} quarantined (${counted(bytes, 'byte')})`,
     ...(discarded > 0 ? [`${discarded} discarded`] : []),
     ...(overflow > 0 ? [`${overflow} not kept, for lack of space`] : []),
   ];
@@ -45,7 +45,7 @@ export function showList({ id, answer, error }: Said<QuarantineList>, terminal: 
       String(message.bytes),
       time(message.quarantinedAtMs),
     ]);
-    terminal.out(formatTable(COLUMNS, rows));
+    terminal.out(formatTable(COLUMNS, rows, terminal));
     for (const message of reasonsOf(messages)) terminal.out(`  ${message}\n`);
   }
   if (more) terminal.out('  … there are more: --limit\n');
@@ -55,7 +55,7 @@ export function showList({ id, answer, error }: Said<QuarantineList>, terminal: 
       nextTryAtMs === undefined ? 'once the schema is what it was' : `at ${time(nextTryAtMs)} at the latest`;
     terminal.out(`${styled(terminal, 'red', 'holds')}: ${message}\n`);
     terminal.out(
-      `  tried ${attempts} times, again ${next}; \`antiphon quarantine retry --replica ${id}\` does it now\n`,
+      `  tried ${counted(attempts, 'time')}, again ${next}; \`antiphon quarantine retry --replica ${id}\` does it now\n`,
     );
   }
   for (const { origin, expected, reason, answer: said } of waitingFor) {
@@ -82,7 +82,7 @@ export function reasonsOf(
 export function showDetail(id: string, details: readonly QuarantinedDetail[], terminal: Terminal): void {
   for (const { seq, origin, code, message, bytes, storedAtMs } of details) {
     terminal.out(
-      `entry ${styled(terminal, 'bold', String(seq))} of the log, from ${origin}, ${bytes} bytes, `,
+      `entry ${styled(terminal, 'bold', String(seq))} of the log, from ${origin}, ${counted(bytes, 'byte')}, `,
     );
     terminal.out(`stored at ${time(storedAtMs)}, on ${id}:\n${message} [${code}]\n`);
   }

@@ -1,4 +1,4 @@
-import { AntiphonError, suggest, type QueryResult } from '@antiphon/core';
+import { AntiphonError, counted, type QueryResult, suggest } from '@antiphon/core';
 import type { Consistency } from '@antiphon/replica';
 import type { MailboxProtocol } from '@antiphon/replica/internal';
 import { InvalidArgumentError } from 'commander';
@@ -81,7 +81,7 @@ export function defineQuery(host: CommandHost): void {
     run: async (options, { terminal, env, cwd, signal }, [sql = '']) => {
       const promise = promiseOf(options);
       const params = paramsOf(options);
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const { id, ref, problem, instead } = await chooseReplica(client, options.replica, 'read');
       if (instead !== undefined) warn(instead, terminal);
       if (problem !== undefined) warn(`${problem} What it answers may be old.`, terminal);
@@ -178,9 +178,10 @@ function show({ columns, rows }: QueryResult, replica: string, terminal: Termina
     formatTable(
       titles,
       rows.map((row) => row.map(valueToText)),
+      terminal,
     ),
   );
-  const count = `${rows.length} row${rows.length === 1 ? '' : 's'} from ${replica}`;
+  const count = `${counted(rows.length, 'row')} from ${replica}`;
   terminal.err(`${styled(terminal, 'dim', count)}\n`);
 }
 

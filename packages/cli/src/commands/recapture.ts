@@ -46,7 +46,7 @@ export function defineRecapture(host: CommandHost): void {
       { terminal, env, cwd, signal },
       [table = ''],
     ) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const id = await replicaFor(client, table, options.replica);
       const { timeoutMs, answer } = limitsOf(options, signal);
       const asked = { table, dryRun, deleteRows, timeoutMs };

@@ -1,3 +1,4 @@
+import { counted } from '@antiphon/core';
 import type { Value } from '@antiphon/core';
 import type {
   ReapplyAnswer,
@@ -20,7 +21,7 @@ const COLUMNS = [
   { title: 'changes', align: 'right' },
   { title: 'tables' },
   { title: 'written' },
-  { title: 'rescued' },
+  { title: 'rescued', spare: 'always' },
 ] as const;
 const US_PER_MS = 1000;
 
@@ -47,6 +48,7 @@ export function showList({ id, answer, error }: Said<RescueList>, terminal: Term
           time(one.time / US_PER_MS),
           time(one.notedAtMs),
         ]),
+        terminal,
       ),
     );
   if (more) terminal.out('  … there are more: --limit\n');
@@ -61,7 +63,7 @@ export function showDetail(replica: string, detail: RescueDetail, terminal: Term
   const as = reappliedAs === undefined ? '' : ` as ${reappliedAs}`;
   terminal.out(
     `${styled(terminal, 'bold', transaction)} (${id} on ${replica}), written at ${time(detail.time / US_PER_MS)}, ` +
-      `${changes} ${changes === 1 ? 'change' : 'changes'}: ${state}${as}\n`,
+      `${counted(changes, 'change')}: ${state}${as}\n`,
   );
   for (const { op, ...change } of shown) {
     terminal.out(`  ${op} ${rowOf(change)}\n`);
@@ -83,12 +85,12 @@ export function showAnswer(replica: string, answer: ReapplyAnswer, terminal: Ter
     const rest = present === 0 ? '' : `, ${present} were there already`;
     const as = transaction === undefined ? '' : ` as ${transaction}`;
     terminal.out(
-      `${name} ${styled(terminal, 'green', 'was written again')}${as} on ${primary}: ${rows(written)}${rest}\n`,
+      `${name} ${styled(terminal, 'green', 'was written again')}${as} on ${primary}: ${counted(written, 'row')}${rest}\n`,
     );
   }
   if (outcome !== 'conflicts') return;
   terminal.out(
-    `${name} ${styled(terminal, 'red', 'was not written')}: ${rows(conflicting)} on ${primary} are neither as before it nor as after it\n`,
+    `${name} ${styled(terminal, 'red', 'was not written')}: ${counted(conflicting, 'row')} on ${primary} ${conflicting === 1 ? 'is' : 'are'} neither as before it nor as after it\n`,
   );
   for (const conflict of conflicts) {
     terminal.out(`  ${rowOf(conflict)}\n`);
@@ -99,10 +101,6 @@ export function showAnswer(replica: string, answer: ReapplyAnswer, terminal: Ter
       `Earlier ones changed some of the same rows, and are kept as well. Write them again first: ${earlier.join(', ')}\n`,
     );
   terminal.out('With `--force` the rows become what it had made of them, whatever they are now.\n');
-}
-
-function rows(count: number): string {
-  return count === 1 ? '1 row' : `${count} rows`;
 }
 
 function rowOf({ table, key }: Pick<ShownRescueChange, 'table' | 'key'>): string {

@@ -26,7 +26,7 @@ export function defineSettings(host: CommandHost): void {
     examples: ['antiphon settings list'],
     configure: addTargetOptions,
     run: async (options, { terminal, env, cwd }) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       const settings = await settingsOf(client);
       if (terminal.json) terminal.out(`${toJson(settings)}\n`);
       else for (const name of AGREED_LIMITS) terminal.out(`${name} ${settings[name]}\n`);
@@ -43,7 +43,7 @@ export function defineSettings(host: CommandHost): void {
     },
     run: async (options, { terminal, env, cwd }, [name = '', value = '']) => {
       const change = changeOf(name, value);
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.members();
       const { cluster, nats } = client;
       const ports = { registry: nats.registry(cluster), log: nats.log(cluster), bus: nats.bus() };

@@ -38,7 +38,12 @@ function member(id: string, sync: Partial<SyncStatus>): MemberAnswer {
 }
 
 const text = (...answers: MemberAnswer[]): string =>
-  statusText({ cluster: 'shop', servers: 'nats://x', answers, terminal: { color: false } });
+  statusText({
+    cluster: 'shop',
+    servers: 'nats://x',
+    answers,
+    terminal: { color: false, interactive: false, columns: 80 },
+  });
 
 describe('statusText', () => {
   it('of an asynchronous cluster has no columns of the other mode', () => {
@@ -127,7 +132,7 @@ describe('statusText', () => {
 
   it('says loudly what a shortfall means', () => {
     const alone = { inSync: ['eu-1'] };
-    expect(text(member('eu-1', alone))).toContain('! Only 1 of at least 2 replicas are in sync: writes that');
+    expect(text(member('eu-1', alone))).toContain('! Only 1 of at least 2 replicas is in sync: writes that');
     // A majority counts members that are gone, too.
     const gone = { acks: 'majority', known: ['eu-1', 'eu-2', 'eu-3', 'eu-4'], needed: 3 } as const;
     expect(text(member('eu-1', gone))).toContain('! Only 2 of at least 3 replicas are in sync: writes that');

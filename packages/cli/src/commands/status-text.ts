@@ -1,6 +1,6 @@
 import type { MemberAnswer } from '@antiphon/client';
 import { primaryOf, writingMsOf } from '@antiphon/client/internal';
-import { sentence } from '@antiphon/core';
+import { counted, sentence } from '@antiphon/core';
 import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
 import { writingPrimary } from '@antiphon/replica/internal';
 import { styled, type Style } from '../output/style.js';
@@ -11,7 +11,7 @@ export interface StatusView {
   readonly cluster: string;
   readonly servers: string;
   readonly answers: readonly MemberAnswer[];
-  readonly terminal: Pick<Terminal, 'color'>;
+  readonly terminal: Pick<Terminal, 'color' | 'interactive' | 'columns'>;
 }
 
 const MAX_LEFT_OUT = 20;
@@ -37,7 +37,7 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
   const warning = ([style, text]: Warning): string => `${styled(terminal, style, '!')} ${text}\n`;
   return [
     `cluster ${styled(terminal, 'bold', cluster)} (${kindOf(statuses)}) at ${servers}\n${epochLine(statuses)}\n`,
-    formatTable(columns, rows),
+    formatTable(columns, rows, terminal),
     ...writingWarnings(answers).map(warning),
     ...syncWarnings(statuses, sync).map(warning),
     ...statuses.flatMap(warningsOf).map(warning),
@@ -54,7 +54,7 @@ function publishingLines(statuses: readonly ReplicaStatus[]): readonly string[] 
   return statuses.flatMap(({ id, publishing }) => {
     if (publishing === undefined) return [];
     const { stream, state, publishedSeq, lagEntries = 0 } = publishing;
-    const lag = lagEntries === 0 ? '' : `, ${lagEntries} entries of the log behind`;
+    const lag = lagEntries === 0 ? '' : `, ${counted(lagEntries, 'entry', 'entries')} of the log behind`;
     return [`changes published to ${stream}: ${id} is ${state}, message ${publishedSeq}${lag}`];
   });
 }
@@ -66,10 +66,10 @@ const COLUMNS: readonly Column[] = [
   { title: 'lag', align: 'right' },
   { title: 'unsent', align: 'right' },
   { title: 'log position' },
-  { title: 'conflicts', align: 'right' },
-  { title: 'quarantined', align: 'right' },
-  { title: 'memory', align: 'right' },
-  { title: 'up', align: 'right' },
+  { title: 'conflicts', align: 'right', spare: 'zero' },
+  { title: 'quarantined', align: 'right', spare: 'zero' },
+  { title: 'memory', align: 'right', spare: 'always' },
+  { title: 'up', align: 'right', spare: 'always' },
 ];
 
 /** `waiting`: synchronous writes that are not complete yet. */
@@ -189,7 +189,7 @@ function syncWarnings(statuses: readonly ReplicaStatus[], sync: SyncStatus | und
   }
   const { inSync, needed, onShortfall } = sync;
   if (inSync.length >= needed || onShortfall === 'degrade') return [];
-  const text = `Only ${inSync.length} of at least ${needed} replicas are in sync: writes that wait for others are rejected.`;
+  const text = `Only ${inSync.length} of at least ${counted(needed, 'replica')} ${inSync.length === 1 ? 'is' : 'are'} in sync: writes that wait for others are rejected.`;
   return [['red', text]];
 }
 

@@ -46,7 +46,7 @@ export function defineStatus(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       if (options.history === true) return await history(client, terminal, signal);
       if (options.watch === true) return await watch(client, terminal, options.interval, signal);
       const answers = await askMembers(client);
@@ -79,7 +79,7 @@ async function history(client: ClusterClient, terminal: Terminal, signal: AbortS
   if (furthest === undefined) throw noAnswer(client.cluster, answers);
   const epochs = await client.replica(furthest.id).ask('epochs', undefined, { signal });
   if (terminal.json) terminal.out(`${toJson({ cluster: client.cluster, epochs })}\n`);
-  else terminal.out(epochsText(epochs));
+  else terminal.out(epochsText(epochs, terminal));
   return EXIT.ok;
 }
 

@@ -33,7 +33,7 @@ export function defineSubscriptions(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async ({ remove, ...options }, { terminal, env, cwd }) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.members();
       const registry = client.nats.registry(client.cluster);
       // Before anything is removed: the place is to be shown then.
@@ -64,7 +64,7 @@ function show(subscriptions: readonly SubscriptionInfo[], terminal: Terminal): v
     lagEntries === undefined ? styled(terminal, 'red', 'another log') : String(lagEntries),
     new Date(writtenAtMs).toISOString(),
   ]);
-  if (rows.length > 0) terminal.out(formatTable(COLUMNS, rows));
+  if (rows.length > 0) terminal.out(formatTable(COLUMNS, rows, terminal));
   for (const { problem } of subscriptions)
     if (problem !== undefined) terminal.out(`${styled(terminal, 'red', problem)}\n`);
 }

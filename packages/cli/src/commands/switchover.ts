@@ -39,7 +39,7 @@ export function defineSwitchover(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async ({ timeout, ...options }, { terminal, env, cwd, signal }, [to = '']) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.requireMember(to);
       const answers = await askMembers(client);
       const primary = primaryOf(answers.flatMap(({ status }) => status ?? []));

@@ -59,7 +59,7 @@ export function defineVerify(host: CommandHost): void {
       addTargetOptions(command);
     },
     run: async (options, { terminal, env, cwd, signal }) => {
-      await using client = await openCluster(resolveTarget(options, env, cwd));
+      await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.members();
       const result = await verify(client, {
         signal,
@@ -110,7 +110,7 @@ export function showVerification(result: VerifyResult, terminal: Terminal): void
     { title: 'rows', align: 'right' },
     { title: 'sha-256' },
   ] as const;
-  if (rows.length > 0) terminal.out(`${formatTable(columns, rows)}\n`);
+  if (rows.length > 0) terminal.out(`${formatTable(columns, rows, terminal)}\n`);
   for (const difference of result.differences) showDifference(difference, terminal);
   for (const { id, reason } of result.absent) {
     terminal.out(`${styled(terminal, 'yellow', '!')} ${id} was not compared: ${sentence(reason)}\n`);

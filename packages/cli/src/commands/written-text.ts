@@ -1,4 +1,4 @@
-import { formatTransactionId } from '@antiphon/core';
+import { counted, formatTransactionId } from '@antiphon/core';
 import type { Acknowledgements, WriteResult } from '@antiphon/replica';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
@@ -15,7 +15,7 @@ export function showWritten(
   const rows = value.reduce((sum, changes) => sum + changes, 0);
   const as =
     id === undefined ? 'nothing that is replicated changed' : `transaction ${formatTransactionId(id)}`;
-  const changed = `${rows} row${rows === 1 ? '' : 's'} changed`;
+  const changed = `${counted(rows, 'row')} changed`;
   terminal.out(
     repeated === true
       ? `${changed} when this request was written. It was written before, and not again\n`

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterClient } from '@antiphon/client';
+import { counted } from '@antiphon/core';
 import type { EpochStatus, ReplicaStatus } from '@antiphon/replica';
 import type { ReplicaProcess } from '../cluster/replica-process.js';
 
@@ -80,7 +81,7 @@ export class PrimaryWatch {
     if (lifecycle !== 'following' || epoch?.number !== this.#epoch?.number) return;
     if (!this.#returning.delete(id)) return;
     const follows = `${id} follows ${epoch?.primary}.`;
-    const transactions = rescued === 1 ? '1 transaction' : `${rescued} transactions`;
+    const transactions = counted(rescued, 'transaction');
     say(
       rescued === 0
         ? `${follows} Its rescue ledger is empty: all that it had written had come into the log`

@@ -1,3 +1,4 @@
+import { counted } from '@antiphon/core';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fail, ok, warn, type Check } from './check.js';
@@ -27,7 +28,11 @@ function certificateCheck(option: string, end: Date, nowMs: number): Check {
   const days = Math.floor((end.getTime() - nowMs) / DAY_MS);
   if (days < 0) return fail('certificate', `The certificate of \`${option}\` has ended on ${day}.`, ADVICE);
   if (days >= SOON_DAYS) return ok('certificate', `${option} lasts until ${day}`);
-  return warn('certificate', `The certificate of \`${option}\` ends on ${day}, in ${days} days.`, ADVICE);
+  return warn(
+    'certificate',
+    `The certificate of \`${option}\` ends on ${day}, in ${counted(days, 'day')}.`,
+    ADVICE,
+  );
 }
 
 function endOf(given: string): Date | undefined {

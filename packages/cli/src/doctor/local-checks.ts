@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
+  counted,
   creationObstacles,
   creationRemarks,
   missingTables,
@@ -91,7 +92,7 @@ async function tableChecks({
   const obstacles =
     identity === undefined ? creationObstacles(inspection, options) : triggerObstacles(triggers);
   return [
-    ok('database', `${file}: ${who}, ${replicated.length} tables, ${rows} rows`),
+    ok('database', `${file}: ${who}, ${counted(replicated.length, 'table')}, ${counted(rows, 'row')}`),
     ...missingCheck(inspection, names),
     ...stayingBehind(inspection)
       .filter(({ unexpected }) => !unexpected)

@@ -1,12 +1,13 @@
 import {
   type ClusterDocument,
+  counted,
   describeTopology,
   describeUpdate,
   ERROR_CODES,
   type ErrorCode,
   type LeftOut,
-  sentence,
   limitsDifference,
+  sentence,
   usersTables,
 } from '@antiphon/core';
 import type { ReplicaStatus } from '@antiphon/replica';
@@ -81,13 +82,16 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `${id} is ${lag.entries} entries behind, for ${Math.round(lag.seconds)} s.`,
+        `${id} is ${counted(lag.entries, 'entry', 'entries')} behind, for ${Math.round(lag.seconds)} s.`,
         'Check its load and its disk.',
       ),
     );
   } else {
     checks.push(
-      ok(id, `${id}: ${role}, ${lifecycle}, ${lag.entries} entries behind, ${conflicts} conflicts decided`),
+      ok(
+        id,
+        `${id}: ${role}, ${lifecycle}, ${counted(lag.entries, 'entry', 'entries')} behind, ${counted(conflicts, 'conflict')} decided`,
+      ),
     );
   }
   for (const alarm of alarms.filter(({ name }) => name !== HOLD_ALARM && name !== WRITING_ALARM)) {
@@ -113,7 +117,7 @@ function statusChecks(status: ReplicaStatus, nowMs: number): readonly Check[] {
     checks.push(
       warn(
         id,
-        `${id} has quarantined ${quarantined} messages.`,
+        `${id} has quarantined ${counted(quarantined, 'message')}.`,
         'None was applied. `antiphon quarantine list` shows them, and why; `retry` and `discard` are the ways out.',
       ),
     );
@@ -222,7 +226,7 @@ export function agreementChecks(config: Config, document: ClusterDocument): read
   }
   return checks.length > 0
     ? checks
-    : [ok('config', `the file agrees with the cluster: ${agreed.length} tables, ${ours}`)];
+    : [ok('config', `the file agrees with the cluster: ${counted(agreed.length, 'table')}, ${ours}`)];
 }
 
 function wayOutOf({ code, tables }: NonNullable<ReplicaStatus['stalled']>): string {

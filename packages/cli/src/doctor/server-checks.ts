@@ -1,3 +1,4 @@
+import { counted } from '@antiphon/core';
 import type { ServerDescription } from '@antiphon/nats';
 import { ok, splitSentence, warn, fail, type Check, type Grade } from './check.js';
 
@@ -24,7 +25,10 @@ export function serverChecks(server: ServerDescription): readonly Check[] {
 function jetStreamCheck(jetstream: JetStream): Check {
   const { storageBytes, streams, consumers } = jetstream;
   const used = `${megabytes(storageBytes)} used, ${storageLimit(jetstream)}`;
-  return ok('jetstream', `JetStream is on: ${streams} streams, ${consumers} consumers, ${used}`);
+  return ok(
+    'jetstream',
+    `JetStream is on: ${counted(streams, 'stream')}, ${counted(consumers, 'consumer')}, ${used}`,
+  );
 }
 
 /** The one that is reached first. */

@@ -1,4 +1,4 @@
-import { decodeCursor } from '@antiphon/core';
+import { counted, decodeCursor } from '@antiphon/core';
 import type { SubscriptionInfo } from '@antiphon/replica';
 import { fail, ok, warn, type Check } from './check.js';
 
@@ -26,7 +26,7 @@ function check(info: SubscriptionInfo, firstSeq: number, nowMs: number): Check {
   const { seq } = decodeCursor(place);
   if (seq < firstSeq)
     return warn(id, `The place of ${id} is entry ${seq}, and the log begins at ${firstSeq}.`, lost);
-  const behind = lagEntries === 1 ? '1 entry behind' : `${lagEntries} entries behind`;
+  const behind = `${counted(lagEntries, 'entry', 'entries')} behind`;
   const remove = `or, if nobody needs it, run \`antiphon subscriptions --remove ${name}\``;
   if (holder === undefined) {
     if (lagEntries === 0) return ok(id, `${id}: nobody is active, nothing is left`);

@@ -1,3 +1,4 @@
+import { counted } from '@antiphon/core';
 import type { ServerDescription } from '@antiphon/nats';
 import type { AckLevel, ReplicaStatus, SyncStatus } from '@antiphon/replica';
 import { newestSync } from '../commands/status-text.js';
@@ -18,7 +19,7 @@ export function syncChecks(
 function inSyncCheck({ inSync, known, needed, onShortfall, acks }: SyncStatus): Check {
   const names = inSync.length === 0 ? 'none' : inSync.join(', ');
   if (inSync.length >= needed) return ok('sync', `sync, acks ${acks}: in sync are ${names}`);
-  const message = `${inSync.length} of at least ${needed} replicas are in sync (${names})`;
+  const message = `${inSync.length} of at least ${counted(needed, 'replica')} ${inSync.length === 1 ? 'is' : 'are'} in sync (${names})`;
   const missing = known.filter((id) => !inSync.includes(id));
   const advice =
     missing.length === 0

@@ -19,10 +19,9 @@ beforeAll(() => {
 afterAll(() => folder.remove());
 
 it.each([
-  [['init', '-o', 'none/x.yaml'], /none\/x.yaml cannot be used: .*does not exist.* create the folder\./],
   [['init', '-o', 'folder'], /folder is a folder\. Choose a file in it/],
   [['init', '-o', 'folder', '--force'], /folder is a folder\. Choose a file in it/],
-  [['init', '-o', 'text/x.yaml'], /text\/x.yaml cannot be used: .*is a file, not a folder/],
+  [['init', '-o', 'text/x.yaml'], /text.* cannot be used: .*(is a file, not a folder|a file of that name)/],
   [['status', '--config', 'none.yaml'], /none.yaml does not exist/],
   [['status', '--config', 'folder'], /folder cannot be read \(EISDIR\)/],
   [['check', 'none.db'], /there is no such file\. Name a SQLite database\./],

@@ -194,11 +194,11 @@ describe('replicas that are away', () => {
       expect(alone).toMatchObject({ code: 0, stderr: '' });
 
       expect((await antiphon(['status'], where)).stdout).toContain(
-        '! Only 1 of at least 2 replicas are in sync',
+        '! Only 1 of at least 2 replicas is in sync',
       );
       const doctor = await antiphon(['doctor'], where);
       expect(doctor.code).toBe(1);
-      expect(doctor.stdout).toMatch(/^fail +1 of at least 2 replicas are in sync \(eu-1\)/m);
+      expect(doctor.stdout).toMatch(/^fail +1 of at least 2 replicas is in sync \(eu-1\)/m);
     });
     expect((await antiphon(['verify'], where)).code).toBe(0);
   });

@@ -14,6 +14,8 @@ it.each([
   ['MEMBER_RUNNING', 'Replica a of cluster shop is running. Stop it first, or remove it with --force.'],
   ['NO_ACTOR', 'Nobody listens on a subject. Start that replica, or check its id.'],
   ['LOG_UNAVAILABLE', 'NATS does not answer (refused). Start nats-server, or wait for it.'],
+  ['NO_ACTOR', 'There is no replica "eu-9" in cluster shop. Did you mean "eu-1"?'],
+  ['NOT_WRITABLE', 'Replica eu-2 takes no writes. Write to the primary, eu-1.'],
   ['STORE_FAILED', 'It is not a SQLite database. Name another file.'],
 ] as const)('says what to do once: %s', (code, message) => {
   expect(reported(code, message)).toBe(`error: ${message} [${code}]\n`);

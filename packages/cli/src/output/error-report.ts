@@ -13,9 +13,9 @@ const SAYS_IT_ALL: readonly ErrorCode[] = [
   'OUTCOME_UNKNOWN',
 ];
 
-/** A sentence of the message, after its first, that says what to do. */
+/** A sentence of the message, after its first, that says what to do, or what was meant. */
 const ORDER =
-  /[.)] (Ask|Call|Change|Check|Choose|Correct|Create|End|Find|Follow|Free|Give|Install|Name|Put|Raise|Read|Remove|Restore|Run|See|Start|Stop|Try|Upgrade|Use|Wait)\b/;
+  /[.)] (Add|Ask|Call|Change|Check|Choose|Correct|Create|Did you mean|End|Find|Follow|Free|Give|Install|Name|Put|Raise|Read|Remove|Restore|Run|Say|See|Set|Start|Stop|Try|Upgrade|Use|Wait|Write)\b/;
 
 /**
  * The one place where an error becomes text: JSON on stderr with --json, else a sentence and what

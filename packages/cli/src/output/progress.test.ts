@@ -11,6 +11,7 @@ function recording(settings: Partial<Terminal>): { terminal: Terminal; text: () 
     color: false,
     columns: 80,
     json: false,
+    waitingFor: () => undefined,
     ...settings,
   };
   return { terminal, text: () => text };

@@ -1,5 +1,7 @@
 import { writeSync } from 'node:fs';
 import { fileTrouble } from './file-trouble.js';
+import { Silence } from './silence.js';
+import { styled } from './style.js';
 
 /** What a command writes to, and what that place can show. */
 export interface Terminal {
@@ -13,6 +15,11 @@ export interface Terminal {
   readonly columns: number;
   /** Results as JSON on stdout, errors as JSON on stderr, nothing else. */
   readonly json: boolean;
+  /**
+   * What the command waits for from now on (`NATS to answer`), for people: said on stderr when
+   * nothing was written for a second.
+   */
+  waitingFor(what: string): void;
 }
 
 const DEFAULT_COLUMNS = 80;
@@ -24,11 +31,22 @@ const DEFAULT_COLUMNS = 80;
 export function processTerminal(json: boolean, env: NodeJS.ProcessEnv = process.env): Terminal {
   const interactive = process.stdout.isTTY && env['TERM'] !== 'dumb' && !json;
   const noColor = env['NO_COLOR'];
+  const color = interactive && (noColor === undefined || noColor === '');
+  const silence = new Silence((text) => process.stderr.write(styled({ color }, 'dim', text)));
   return {
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    out: (text) => {
+      silence.end();
+      process.stdout.write(text);
+    },
+    err: (text) => {
+      silence.end();
+      process.stderr.write(text);
+    },
+    waitingFor: (what) => {
+      if (process.stderr.isTTY && !json) silence.waitingFor(what);
+    },
     interactive,
-    color: interactive && (noColor === undefined || noColor === ''),
+    color,
     // A pseudo-terminal may say 0.
     columns: process.stdout.columns || DEFAULT_COLUMNS,
     json,

@@ -17,7 +17,7 @@ export const ERROR_CODES = {
   BAD_SQL: {
     retriable: false,
     means: 'A statement was refused by the database.',
-    do: 'Correct the statement, or do what the message says. Nothing of its transaction was kept.',
+    do: 'Correct the statement, or do what the message says. Nothing was written.',
   },
   CONSTRAINT: {
     retriable: false,
