@@ -45,6 +45,18 @@ it('bash completes files behind an option that takes one, and nothing behind oth
   expect(offered('antiphon', 'status', '--cluster', '')).toEqual([]);
 });
 
+/** On machines that have it. */
+const withFish = it.runIf(spawnSync('fish', ['--version']).status === 0);
+
+withFish('fish completes commands and options, with what they are for', () => {
+  const asked = ['antiphon quarantine dis', 'antiphon status --wa', 'antiphon init --wa'];
+  const lines = asked.map((words) => `complete -C ${JSON.stringify(words)}; echo .`).join('\n');
+  const script = `${completionScript('fish', tree)}\n${lines}`;
+  const { stdout, stderr } = spawnSync('fish', ['--no-config', '-c', script], { encoding: 'utf8' });
+  expect(stderr).toBe('');
+  expect(stdout).toMatch(/^discard\t.+\n\.\n--watch\t.+\n\.\n\.\n$/);
+});
+
 it.each(['zsh', 'fish'] as const)('%s gets every command', (shell) => {
   const script = completionScript(shell, tree);
   for (const { path } of tree) expect(script).toContain(path);
