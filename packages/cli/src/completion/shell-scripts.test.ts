@@ -12,37 +12,39 @@ const host = {
 };
 const tree = commandTree(createProgram(host));
 
-/** What bash offers behind these words. */
-function offered(...words: readonly string[]): readonly string[] {
-  const quoted = words.map((word) => `'${word}'`).join(' ');
-  const ask = `COMP_WORDS=(${quoted}); COMP_CWORD=${words.length - 1}; _antiphon; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const script = `${completionScript('bash', tree)}\n${ask}`;
+/** What bash offers behind each command line; a space at its end asks for a new word. */
+function offered(lines: readonly string[]): readonly (readonly string[])[] {
+  const asked = lines.map((line) => {
+    const words = line.split(' ').map((word) => `'${word}'`);
+    return `COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${words.length - 1}; _antiphon; echo "\${COMPREPLY[*]}"`;
+  });
+  const script = [completionScript('bash', tree), ...asked].join('\n');
   const { stdout, stderr } = spawnSync('bash', ['-c', script], {
     encoding: 'utf8',
     cwd: import.meta.dirname,
   });
   expect(stderr).toBe('');
-  return stdout.split('\n').filter((line) => line !== '');
+  return stdout.split('\n').map((line) => line.split(' ').filter((word) => word !== ''));
 }
 
-it('bash completes commands and those below them', () => {
-  expect(offered('antiphon', 'sta')).toEqual(['status']);
-  expect(offered('antiphon', '')).toEqual(expect.arrayContaining(['demo', 'quarantine', 'completion']));
-  expect(offered('antiphon', 'quarantine', 'dis')).toEqual(['discard']);
-});
-
-it('bash completes the options of the command, wherever it stands', () => {
-  expect(offered('antiphon', 'status', '--wa')).toEqual(['--watch']);
-  expect(offered('antiphon', 'init', '--wa')).toEqual([]);
-  expect(offered('antiphon', 'status', '--json', '--hist')).toEqual(['--history']);
-  expect(offered('antiphon', 'quarantine', 'list', '--rep')).toEqual(['--replica']);
-});
-
-it('bash completes files behind an option that takes one, and nothing behind other values', () => {
-  expect(offered('antiphon', 'status', '--config', 'shell-scripts.')).toEqual(
-    expect.arrayContaining(['shell-scripts.ts', 'shell-scripts.test.ts']),
-  );
-  expect(offered('antiphon', 'status', '--cluster', '')).toEqual([]);
+it('bash completes commands, their options, and files behind an option that takes one', () => {
+  const [status, all, discard, watch, none, history, replica, files, cluster] = offered([
+    'antiphon sta',
+    'antiphon ',
+    'antiphon quarantine dis',
+    'antiphon status --wa',
+    'antiphon init --wa',
+    'antiphon status --json --hist',
+    'antiphon quarantine list --rep',
+    'antiphon status --config shell-scripts.',
+    'antiphon status --cluster ',
+  ]);
+  expect([status, discard, watch, history]).toEqual([['status'], ['discard'], ['--watch'], ['--history']]);
+  expect(all).toEqual(expect.arrayContaining(['demo', 'quarantine', 'completion']));
+  expect(none).toEqual([]);
+  expect(replica).toEqual(['--replica']);
+  expect(files).toEqual(expect.arrayContaining(['shell-scripts.ts', 'shell-scripts.test.ts']));
+  expect(cluster).toEqual([]);
 });
 
 /** On machines that have it. */
