@@ -177,12 +177,21 @@ export class AccessControl {
    */
   repeated: ReadonlySet<string> = new Set();
   #examined: Examination | undefined;
+  #asked = 0;
 
   constructor(private readonly db: Database) {
-    db.authorize(
-      (action, first, second, _database, source) =>
-        this.#examined?.allows(action, first, second, source) ?? true,
-    );
+    db.authorize((action, first, second, _database, source) => {
+      this.#asked++;
+      return this.#examined?.allows(action, first, second, source) ?? true;
+    });
+  }
+
+  /**
+   * Grows whenever SQLite compiles something, which it does by itself as well: a statement that was
+   * compiled before the schema changed.
+   */
+  get asked(): number {
+    return this.#asked;
   }
 
   /** BAD_SQL when the statement is wrong, or does what it may not. */

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import {
   AntiphonError,
   CanonicalRowEncoder,
+  type QueryResult,
   TaggedValue,
   type Row,
   type RowDigest,
@@ -14,6 +15,7 @@ import type { Database } from './driver/driver.js';
 import { openDatabase } from './driver/find-driver.js';
 import { shortened, statementError } from './errors.js';
 import type { ClonedTaggedValue, ReadRequest, ReadResult, ReadTable } from './reader-protocol.js';
+import { KnownStatements, type KnownStatement } from './known-statements.js';
 import { orderParameters } from './statement-text.js';
 import { readVector } from './stored-vector.js';
 import { bindingOf, type SqliteValue } from './values.js';
@@ -22,8 +24,16 @@ const REPLACEMENT = '\ufffd';
 /** Canonical bytes are hashed in pieces of about this size. */
 const HASH_BYTES = 65_536;
 const BUSY_TIMEOUT_MS = 1000;
+/** Of parameters, which SQLite keeps with their statement. */
+const MOST_KEPT_BYTES = 65_536;
 /** What a value takes besides its text or bytes. */
 const VALUE_BYTES = 9;
+
+interface Opened {
+  readonly db: Database;
+  readonly statements: KnownStatements;
+  readonly inode: string;
+}
 
 /**
  * The reads themselves, one after the other, on a read-only connection of the thread that calls.
@@ -31,17 +41,20 @@ const VALUE_BYTES = 9;
  */
 export class ReadWork {
   readonly #encoder = new CanonicalRowEncoder();
-  #opened: { readonly db: Database; readonly access: AccessControl; readonly inode: string } | undefined;
+  #opened: Opened | undefined;
 
   constructor(
     private readonly file: string,
     private readonly open: typeof openDatabase = openDatabase,
   ) {}
 
-  /** Throws AntiphonError, and SQLite's own errors. */
-  run(request: ReadRequest): ReadResult {
-    const { db, access } = this.#connect();
-    if (request.type === 'query') return runQuery(access, request);
+  /**
+   * `isKnownFile`: it was looked at just now, for another read. Throws AntiphonError, and SQLite's
+   * own errors.
+   */
+  run(request: ReadRequest, isKnownFile = false): ReadResult {
+    const { db, statements } = (isKnownFile ? this.#opened : undefined) ?? this.#connect();
+    if (request.type === 'query') return runQuery(statements, request);
     if (request.type === 'checksum') return runChecksum(db, this.#encoder, request);
     return runDigests(db, this.#encoder, request);
   }
@@ -55,13 +68,13 @@ export class ReadWork {
    * A file that was put in the place of the one that is open is another database, and is opened
    * instead.
    */
-  #connect(): { readonly db: Database; readonly access: AccessControl } {
+  #connect(): Opened {
     const inode = inodeOf(this.file);
     if (this.#opened?.inode === inode) return this.#opened;
     this.close();
     const db = this.open(this.file, { readOnly: true, busyTimeoutMs: BUSY_TIMEOUT_MS });
     db.exec('PRAGMA query_only = ON');
-    this.#opened = { db, access: new AccessControl(db), inode };
+    this.#opened = { db, statements: new KnownStatements(new AccessControl(db)), inode };
     return this.#opened;
   }
 }
@@ -79,11 +92,19 @@ function canonical(value: Value): Value {
   return value === 0 ? 0 : value;
 }
 
-function runQuery(access: AccessControl, request: Extract<ReadRequest, { type: 'query' }>): ReadResult {
-  const { sql, parameters, maxRows, maxBytes } = request;
-  const { statement, text } = access.prepare(sql, 'exact array', 'query');
+function runQuery(statements: KnownStatements, request: Extract<ReadRequest, { type: 'query' }>): ReadResult {
+  const { sql, parameters } = request;
+  let bytes = 0;
+  for (const value of Object.values<SqliteValue>(parameters)) bytes += valueLength(value) ?? 0;
+  const result = statements.use(sql, (one) => resultOf(one, request), bytes <= MOST_KEPT_BYTES);
+  return { type: 'query', result };
+}
+
+function resultOf(
+  { statement, text, columns }: KnownStatement,
+  { sql, parameters, maxRows, maxBytes }: Extract<ReadRequest, { type: 'query' }>,
+): QueryResult {
   try {
-    const columns = statement.columns();
     const rows: Row[] = [];
     let bytes = 0;
     for (const row of statement.iterate(...orderParameters(text, parameters, sql)) as IterableIterator<Row>) {
@@ -94,7 +115,7 @@ function runQuery(access: AccessControl, request: Extract<ReadRequest, { type: '
         throw tooMuch(`more than ${maxBytes} bytes. Select less, or raise \`maxBytes\`.`, { maxBytes }, sql);
       rows.push(row);
     }
-    return { type: 'query', result: { columns, rows } };
+    return { columns, rows };
   } catch (thrown) {
     throw statementError(thrown, sql);
   }

@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { AntiphonError } from '@antiphon/core';
+import { AnswerFrames } from './answer-frames.js';
+import { ANSWERS_FD } from './answer-pipe.js';
 import type { ReadMessage, ReadReply, ReadRequest, ReadResult } from './reader-protocol.js';
 
 const KEPT_STDERR_CHARACTERS = 2000;
@@ -61,6 +63,7 @@ export interface ReaderListener {
  */
 export class ReaderChild {
   readonly #process: ChildProcess;
+  readonly #answers: Socket;
   readonly #ended: Promise<void>;
   /** Without an answer yet; it is at the first one. */
   readonly #sent: Sent[] = [];
@@ -77,9 +80,14 @@ export class ReaderChild {
       serialization: 'advanced',
       execArgv: [],
       env: environment(),
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      // The last one is ANSWERS_FD.
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc', 'pipe'],
     });
-    this.#process.on('message', (reply: ReadReply) => this.#answered(reply));
+    const frames = new AnswerFrames();
+    this.#answers = this.#process.stdio[ANSWERS_FD] as Socket;
+    this.#answers.on('data', (piece: Buffer) => {
+      for (const reply of frames.take(piece)) this.#answered(reply);
+    });
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-KEPT_STDERR_CHARACTERS);
     });
@@ -88,7 +96,8 @@ export class ReaderChild {
         resolve();
         this.#lose(() => this.#ending(why));
       };
-      this.#process.once('exit', (code, signal) => end(signal ?? `exit code ${String(code)}`));
+      // What it had answered by then comes first.
+      this.#process.once('close', (code, signal) => end(signal ?? `exit code ${String(code)}`));
       this.#process.once('error', (error) => end(error.message));
     });
     this.#idle();
@@ -161,6 +170,7 @@ export class ReaderChild {
     this.#process.unref();
     this.#process.channel?.unref();
     (this.#process.stderr as Socket | null)?.unref();
+    this.#answers.unref();
   }
 
   #answered(reply: ReadReply): void {

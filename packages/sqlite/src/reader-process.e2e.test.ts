@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { eventually } from '@antiphon/testing';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
@@ -69,6 +70,8 @@ describe('a reading process', () => {
     const [pid = 0] = reader.pids;
     const endless = expectCode(query(reader, ENDLESS), 'STORE_FAILED', /SIGKILL.*next read starts another/);
     const next = valueOf(reader);
+    // They are sent at the end of this turn.
+    await immediate();
     process.kill(pid, 'SIGKILL');
     await endless;
     expect(await next).toBe(7n);
@@ -94,7 +97,7 @@ describe('a reading process', () => {
     const reader = open(database(7), 2);
     for (let n = 0; n < 50; n++) await valueOf(reader);
     const enough = new AbortController();
-    // The first one is begun alone; the next ones wait, and go together.
+    // They go together.
     const first = valueOf(reader);
     const endless = expectCode(query(reader, ENDLESS, enough.signal), 'ABORTED');
     const behind = Array.from({ length: 10 }, () => valueOf(reader));
@@ -152,7 +155,7 @@ describe('a reading process', () => {
        const request = { type: 'query', sql: ${JSON.stringify(sql)}, parameters: [], maxRows: 1, maxBytes: 100 };
        const reading = reader.read(request);
        if (${what === 'idle'}) await reading;
-       console.log(reader.pids[0]);
+       setImmediate(() => console.log(reader.pids[0]));
        setInterval(() => undefined, 1000);`,
     );
     const parent = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });

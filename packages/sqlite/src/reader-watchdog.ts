@@ -1,11 +1,16 @@
 import { workerData } from 'node:worker_threads';
+import { AnswerPipe } from './answer-pipe.js';
 
-export interface ParentWatch {
+export interface ReaderWatch {
   readonly parentPid: number;
+  /** Of the answers that the main thread holds. */
+  readonly memory: SharedArrayBuffer;
 }
 
 const INTERVAL_MS = 500;
-const { parentPid } = workerData as ParentWatch;
+/** Answers that are held for longer are held by a read that takes long. */
+const HELD_MS = 5;
+const { parentPid, memory } = workerData as ReaderWatch;
 
 /**
  * An orphan is given to another parent at once; on Windows it keeps the number of one that is gone.
@@ -20,6 +25,20 @@ function hasParent(): boolean {
   }
 }
 
-setInterval(() => {
-  if (!hasParent()) process.kill(process.pid, 'SIGKILL');
-}, INTERVAL_MS);
+function watch(): void {
+  const answers = new AnswerPipe(memory);
+  try {
+    for (let lookMs = performance.now(); ;) {
+      if (performance.now() >= lookMs) {
+        if (!hasParent()) break;
+        lookMs = performance.now() + INTERVAL_MS;
+      }
+      answers.watch(INTERVAL_MS, HELD_MS);
+    }
+  } catch {
+    // Nobody reads the pipe any more.
+  }
+  process.kill(process.pid, 'SIGKILL');
+}
+
+watch();

@@ -9,7 +9,7 @@ const MAX_WAITING = 1000;
 const PATIENCE_MS = 25;
 /** Reads that a process gets at once are those that it answers within this time, as most do. */
 const BATCH_MS = 2;
-const MOST_AT_ONCE = 16;
+const MOST_AT_ONCE = 64;
 /** The weight of the newest read in the moving average of what one takes. */
 const NEWEST_SHARE = 0.1;
 /** A process beyond those that are kept ends after so long without work. */
@@ -50,6 +50,7 @@ export class Reader {
   #impatience: NodeJS.Timeout | undefined;
   /** What a read takes of a process; at first nothing is known of it. */
   #averageMs = BATCH_MS;
+  #isDispatching = false;
   #closed = false;
 
   constructor(private readonly options: ReaderOptions) {}
@@ -89,7 +90,17 @@ export class Reader {
       };
       signal?.addEventListener('abort', waiting.onAbort, { once: true });
       this.#waiting.push(waiting);
-      this.#dispatch();
+      this.#dispatchSoon();
+    });
+  }
+
+  /** When all reads of this turn are here: one message has several of them. */
+  #dispatchSoon(): void {
+    if (this.#isDispatching) return;
+    this.#isDispatching = true;
+    process.nextTick(() => {
+      this.#isDispatching = false;
+      if (!this.#closed) this.#dispatch();
     });
   }
 

@@ -23,12 +23,12 @@ import {
   isReached,
   lostOf,
   parseSessionToken,
-  placeOf,
   sessionLost,
   type SessionPosition,
   type SessionToken,
 } from '../state/session.js';
 import type { Params } from '../write/statement.js';
+import type { ReadPlaces } from './read-places.js';
 
 /**
  * What a read promises. `any`: this database as it is. `bounded`: everything that the log held
@@ -106,20 +106,18 @@ export interface PlacedResult extends QueryResult {
   readonly position: SessionPosition;
 }
 
-/** As `read`. `seal`: gives numbers to what other programs have written. */
+/** As `read`. */
 export function readWithPlace(
   scope: ReplicaScope,
-  seal: () => Promise<unknown>,
+  places: ReadPlaces,
   sql: string,
   params: Params,
   options: QueryOptions,
 ): Promise<PlacedResult> {
-  return readThen(scope, sql, params, options, async (result) => {
-    // What it has seen was committed before it ended, so it has a number by now, but for what other
-    // programs wrote.
-    if (scope.store.unsealed() > 0) await seal();
-    return { ...result, position: placeOf(scope) };
-  });
+  return readThen(scope, sql, params, options, async ({ columns, rows }) => ({
+    ...{ columns, rows },
+    position: await places.now(),
+  }));
 }
 
 /** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */

@@ -1,5 +1,6 @@
 import { withAbortReason } from '@antiphon/core';
 import { type PlacedResult, type QueryOptions, readWithPlace } from '../read/read.js';
+import { ReadPlaces } from '../read/read-places.js';
 import type { Params } from '../write/statement.js';
 import { insideOf } from './inside.js';
 import type { Replica } from './replica.js';
@@ -15,6 +16,6 @@ export async function placedQuery(
   options: QueryOptions = {},
 ): Promise<PlacedResult> {
   const { scope, replica: actor } = insideOf(replica);
-  const seal = (): Promise<unknown> => actor.ask('seal');
-  return withAbortReason(readWithPlace(scope, seal, sql, params, options), options);
+  const places = new ReadPlaces(scope, () => actor.ask('seal'));
+  return withAbortReason(readWithPlace(scope, places, sql, params, options), options);
 }

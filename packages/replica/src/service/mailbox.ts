@@ -51,6 +51,7 @@ import type {
 } from '../repair/quarantine.js';
 import { parseRecapture, type Recapturer, type RecaptureResult } from '../repair/recapture.js';
 import { parseRemoval, removeMember, type Removal } from '../membership/remove-member.js';
+import { ReadPlaces } from '../read/read-places.js';
 import {
   readChecksum,
   readDigests,
@@ -213,6 +214,7 @@ const ANSWER_TIMEOUT_MS = MAX_CHECKSUM_MS + MAX_HOLD_MS;
  * other.
  */
 export class MailboxActor implements Behaviour<MailboxProtocol> {
+  readonly #places: ReadPlaces;
   readonly receive = {
     ping: (): Ping => {
       const { id, instance, startedAtMs, health, closing } = this.scope;
@@ -243,10 +245,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     withdraw: ({ requestId, call }: { requestId: string; call: string }): void =>
       this.writer.withdraw(requestId, call),
     query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
-      later(
-        message,
-        readWithPlace(this.scope, () => this.replica.ask('seal'), sql, params, options),
-      ),
+      later(message, readWithPlace(this.scope, this.#places, sql, params, options)),
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
       later(message, findOutcome(this.scope, this.replica, id)),
     outcomes: (
@@ -324,7 +323,9 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       readonly rescue: RescueAccess;
       readonly leave: (options: LeaveOptions) => Promise<Left>;
     },
-  ) {}
+  ) {
+    this.#places = new ReadPlaces(scope, () => replica.ask('seal'));
+  }
 
   async #rescued({ id, after, whole }: RescuedRequest): Promise<RescueDetail> {
     const detail = await this.services.rescue.show(id, { after });
