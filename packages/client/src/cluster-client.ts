@@ -40,10 +40,13 @@ const CLIENT_OPTIONS: OptionNames<ClusterClientOptions> = { name: true };
 const PING_TIMEOUT_MS = 1500;
 const STRANGER_MS = 5000;
 const MAX_STRANGERS = 1000;
+/** Replicas that were asked for something; of more, none is remembered. */
+const MAX_REFS = 1000;
 
 /** A connection to a cluster from outside: asks its replicas' mailboxes, takes part in nothing. */
 export class ClusterClient implements AsyncDisposable {
   #members: readonly MemberRecord[] | undefined;
+  readonly #refs = new Map<string, ReplicaRef>();
   /** Origins beside the members that replicas know. */
   readonly #known = new Set<string>();
   /** Origins that no replica knew, and when that was. */
@@ -82,7 +85,12 @@ export class ClusterClient implements AsyncDisposable {
    * they say otherwise.
    */
   replica(id: string): ReplicaRef {
-    return replicaRef(this.nats.bus(), this.cluster, id);
+    const known = this.#refs.get(id);
+    if (known !== undefined) return known;
+    if (this.#refs.size >= MAX_REFS) this.#refs.clear();
+    const ref = replicaRef(this.nats.bus(), this.cluster, id);
+    this.#refs.set(id, ref);
+    return ref;
   }
 
   /**

@@ -10,12 +10,21 @@ import { GuardedServer } from '../../nats/src/testing/guarded-server.js';
 import type { Client } from './client.js';
 import { connect } from './connect.js';
 
-const USERS: Readonly<Record<string, Permissions>> = {
+const replicaB = permissionsOf('replica', 'shop', { id: 'b' });
+const USERS: Readonly<Record<string, Permissions & { readonly allow_responses?: boolean }>> = {
   a: permissionsOf('creator', 'shop', { id: 'a' }),
-  b: permissionsOf('replica', 'shop', { id: 'b' }),
+  // It may answer each message once, and publish to nobody's inbox otherwise.
+  b: {
+    ...replicaB,
+    publish: replicaB.publish.filter((subject) => subject !== '_INBOX.>'),
+    allow_responses: true,
+  },
   client: permissionsOf('client', 'shop'),
   reader: permissionsOf('client-reader', 'shop', { inboxPrefix: '_INBOX_reader' }),
 };
+/** Some tenths of a second. */
+const SLOW =
+  'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT count(*) AS n FROM n';
 const INSERT = [{ sql: "INSERT INTO t VALUES (?, 'x')", params: ['1'] }];
 const dir = mkdtempSync(join(tmpdir(), 'antiphon-client-permissions-'));
 const replicas: Replica<unknown>[] = [];
@@ -66,6 +75,20 @@ it('an application writes, reads in a session and follows changes with the permi
     break;
   }
   expect(await client.status()).toHaveLength(2);
+  expect(denials()).toEqual([]);
+});
+
+it('reads that come together are answered where replicas may answer each message once', async () => {
+  await using client = await connectAs('client');
+  const quick = (n: number): Promise<unknown> => client.read('SELECT ? AS n', [n], { integers: 'number' });
+  for (let round = 0; round < 3; round++) {
+    const slow = client.read(SLOW, [], { integers: 'number' });
+    const answers = await Promise.all([...Array.from({ length: 20 }, (_, n) => quick(n)), slow]);
+    expect(answers).toMatchObject([
+      ...Array.from({ length: 20 }, (_, n) => ({ rows: [{ n }], replica: 'b' })),
+      { rows: [{ n: 1_000_000 }], replica: 'b' },
+    ]);
+  }
   expect(denials()).toEqual([]);
 });
 

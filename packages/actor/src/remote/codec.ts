@@ -1,5 +1,5 @@
 import { AntiphonError } from '@antiphon/core';
-import { decode, encode } from '@msgpack/msgpack';
+import { Decoder, Encoder } from '@msgpack/msgpack';
 
 /** How requests and replies become bytes. `decode` throws on what it cannot read. */
 export interface Codec {
@@ -7,17 +7,35 @@ export interface Codec {
   decode(data: Uint8Array): unknown;
 }
 
+const OPTIONS = { useBigInt64: true, ignoreUndefined: true };
+/** Of a value that is encoded, so that a large one does not stay in memory. */
+const KEPT_BYTES = 64 * 1024;
+
+/** Making one, with its buffer, costs more than a short message does. */
+let encoder = new Encoder(OPTIONS);
+const decoder = new Decoder({ useBigInt64: true });
+
+function encode(value: unknown): Uint8Array {
+  let bytes = Infinity;
+  try {
+    const data = encoder.encode(value);
+    bytes = data.length;
+    return data;
+  } finally {
+    if (bytes > KEPT_BYTES) encoder = new Encoder(OPTIONS);
+  }
+}
+
 /**
  * Numbers stay numbers and bigints bigints, so that a 64-bit integer survives. No bytes at all are
  * `undefined`.
  */
 export const msgpackCodec: Codec = {
-  encode: (value) =>
-    value === undefined ? new Uint8Array(0) : encode(value, { useBigInt64: true, ignoreUndefined: true }),
+  encode: (value) => (value === undefined ? new Uint8Array(0) : encode(value)),
   decode: (data) => {
     if (data.byteLength === 0) return undefined;
     checkShape(data);
-    return decode(data, { useBigInt64: true });
+    return decoder.decode(data);
   },
 };
 

@@ -3,13 +3,16 @@ import {
   checkOptions,
   type Bus,
   type BusRequest,
+  type Clock,
   type OptionNames,
   sentence,
 } from '@antiphon/core';
 import { messageOf } from '../errors.js';
 import type { AskOptions, MessageType, Protocol, Ref, RequestOf } from '../protocol.js';
+import { MOST_BUNDLED, parseBundle } from './bundle.js';
+import { BundleDesk } from './bundle-desk.js';
 import { msgpackCodec, type Codec } from './codec.js';
-import { encodeError, encodeValue } from './reply.js';
+import { encodeError, encodeValue, type ReplyMark } from './reply.js';
 
 const DEFAULT_MAX_REQUEST_BYTES = 1024 * 1024;
 /** One token of a subject. */
@@ -36,9 +39,18 @@ export interface ExposeOptions {
    * @defaultValue 1 MiB
    */
   readonly maxRequestBytes?: number;
+  /**
+   * Commands of which one message may have several requests, each a map.
+   * @defaultValue none
+   */
+  readonly bundles?: { readonly commands: readonly string[]; readonly clock: Clock };
 }
 
-const EXPOSE_OPTIONS: OptionNames<ExposeOptions> = { codec: true, timeoutMs: true, maxRequestBytes: true };
+const EXPOSE_OPTIONS: OptionNames<ExposeOptions> = {
+  ...{ codec: true, timeoutMs: true, maxRequestBytes: true, bundles: true },
+};
+/** To a request that came alone, where several may come together. */
+const BUNDLES: ReplyMark = { bundles: true };
 
 export interface ExposureStats {
   readonly received: number;
@@ -92,37 +104,89 @@ interface UntypedRef {
   ask(type: string, request: unknown, options: AskOptions): Promise<unknown>;
 }
 
+/** What becomes of a request; absent where the sender wants no reply. */
+type Reply = ((encode: (mark?: ReplyMark) => Uint8Array) => void) | undefined;
+
 class Endpoint {
   readonly stats = { received: 0, refused: 0, dropped: 0, unsent: 0 };
   readonly #codec: Codec;
+  readonly #bundled: ReadonlySet<string>;
+  readonly #desk: BundleDesk | undefined;
 
   constructor(
     private readonly ref: UntypedRef,
     private readonly options: ExposeOptions,
   ) {
-    this.#codec = options.codec ?? msgpackCodec;
+    const { codec = msgpackCodec, bundles } = options;
+    this.#codec = codec;
+    this.#bundled = new Set(bundles?.commands);
+    const unsendable = (thrown: unknown): AntiphonError => this.#unsendable(thrown);
+    if (bundles !== undefined) this.#desk = new BundleDesk({ codec, clock: bundles.clock, unsendable });
   }
 
   /** Never throws: it is called from a reader loop. */
   receive(command: string, validate: Validator<unknown>, incoming: BusRequest): void {
+    const mark = this.#bundled.has(command) ? BUNDLES : undefined;
+    const reply: Reply = incoming.respond && ((encode) => this.#respond(incoming, () => encode(mark)));
+    let input: unknown;
+    try {
+      input = this.#decode(incoming.data);
+      if (mark !== undefined && this.#receiveBundle(command, validate, input, incoming)) return;
+    } catch (thrown) {
+      this.stats.received++;
+      return this.#refuse(command, thrown, reply);
+    }
+    this.#handle(command, validate, () => input, reply);
+  }
+
+  /** False: it is a single request. Throws where it is a bundle that is too large. */
+  #receiveBundle(
+    command: string,
+    validate: Validator<unknown>,
+    input: unknown,
+    incoming: BusRequest,
+  ): boolean {
+    // One that wants no replies is no bundle, nor anything else.
+    const bundle = incoming.respond && parseBundle(input);
+    if (bundle === undefined || this.#desk === undefined) return false;
+    if (typeof bundle === 'string') {
+      this.#desk.attend(bundle, incoming);
+      return true;
+    }
+    if (bundle.length > MOST_BUNDLED) {
+      const text = `${bundle.length} requests came in one message. Send ${MOST_BUNDLED} at most.`;
+      throw new AntiphonError('MESSAGE_TOO_LARGE', text);
+    }
+    const open = this.#desk.open(bundle.length, incoming);
+    for (const [index, data] of bundle.entries()) {
+      const reply: Reply = (encode) => open.reply(index, this.#encoded(encode));
+      this.#handle(command, validate, () => this.#codec.decode(data), reply);
+    }
+    return true;
+  }
+
+  #handle(command: string, validate: Validator<unknown>, decode: () => unknown, reply: Reply): void {
     this.stats.received++;
     let request: unknown;
     try {
-      request = validate(this.#decode(incoming.data));
+      request = validate(decode());
     } catch (thrown) {
-      this.stats.refused++;
-      this.#respond(incoming, () => encodeError(this.#codec, this.#badRequest(command, thrown)));
-      return;
+      return this.#refuse(command, thrown, reply);
     }
-    if (incoming.respond === undefined) {
+    if (reply === undefined) {
       if (!this.ref.tell(command, request)) this.stats.dropped++;
       return;
     }
     const { timeoutMs } = this.options;
     void this.ref.ask(command, request, timeoutMs === undefined ? {} : { timeoutMs }).then(
-      (value) => this.#respond(incoming, () => encodeValue(this.#codec, value)),
-      (error: unknown) => this.#respond(incoming, () => encodeError(this.#codec, error)),
+      (value) => reply((mark) => encodeValue(this.#codec, value, mark)),
+      (error: unknown) => reply((mark) => encodeError(this.#codec, error, mark)),
     );
+  }
+
+  #refuse(command: string, thrown: unknown, reply: Reply): void {
+    this.stats.refused++;
+    reply?.((mark) => encodeError(this.#codec, this.#badRequest(command, thrown), mark));
   }
 
   #decode(data: Uint8Array): unknown {
@@ -142,15 +206,30 @@ class Endpoint {
     try {
       incoming.respond?.(encode());
     } catch (thrown) {
-      this.stats.unsent++;
-      const text = `${this.ref.path} answered, but the answer cannot be sent: ${sentence(messageOf(thrown))}`;
-      // Too large for the bus, for example: the asker can do something about that.
-      const code = thrown instanceof AntiphonError ? thrown.code : 'INTERNAL';
+      const error = this.#unsendable(thrown);
       try {
-        incoming.respond?.(encodeError(this.#codec, new AntiphonError(code, text)));
+        incoming.respond?.(encodeError(this.#codec, error));
       } catch {
         // The bus is gone; the asker's timeout tells it.
       }
     }
+  }
+
+  /** A reply of a bundle. */
+  #encoded(encode: () => Uint8Array): Uint8Array {
+    try {
+      return encode();
+    } catch (thrown) {
+      return encodeError(this.#codec, this.#unsendable(thrown));
+    }
+  }
+
+  /** The answer cannot be encoded, or handed to the bus. */
+  #unsendable(thrown: unknown): AntiphonError {
+    this.stats.unsent++;
+    const text = `${this.ref.path} answered, but the answer cannot be sent: ${sentence(messageOf(thrown))}`;
+    // Too large for the bus, for example: the asker can do something about that.
+    const code = thrown instanceof AntiphonError ? thrown.code : 'INTERNAL';
+    return new AntiphonError(code, text);
   }
 }

@@ -1,6 +1,7 @@
 import { AntiphonError, checkOptions, type Bus, type OptionNames } from '@antiphon/core';
 import { msgpackCodec, type Codec } from './codec.js';
 import { ASK_OPTIONS, type AskOptions, type Protocol, type Ref, type Untyped } from '../protocol.js';
+import { AskBundler, type BundlingOptions } from './ask-bundler.js';
 import { decodeReply } from './reply.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -20,9 +21,17 @@ export interface RemoteRefOptions {
    * @defaultValue 1000
    */
   readonly maxInFlight?: number;
+  /**
+   * Commands without effects: what is asked in the same turn of the event loop goes as one message,
+   * where the other side takes that.
+   * @defaultValue none
+   */
+  readonly bundling?: BundlingOptions;
 }
 
-const REMOTE_OPTIONS: OptionNames<RemoteRefOptions> = { codec: true, timeoutMs: true, maxInFlight: true };
+const REMOTE_OPTIONS: OptionNames<RemoteRefOptions> = {
+  ...{ codec: true, timeoutMs: true, maxInFlight: true, bundling: true },
+};
 
 /**
  * An actor that another process (or this one) has exposed under `prefix`. As a local reference,
@@ -43,6 +52,8 @@ class RemoteRef implements Ref<Untyped> {
   readonly #codec: Codec;
   readonly #timeoutMs: number;
   readonly #maxInFlight: number;
+  /** By their command. */
+  readonly #bundlers: ReadonlyMap<string, AskBundler>;
   #inFlight = 0;
 
   constructor(
@@ -54,6 +65,12 @@ class RemoteRef implements Ref<Untyped> {
     this.#codec = options.codec ?? msgpackCodec;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#maxInFlight = options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT;
+    const { bundling } = options;
+    const bundlers = bundling?.commands.map((command): [string, AskBundler] => {
+      const deps = { bus, path, subject: `${path}.${command}`, codec: this.#codec, clock: bundling.clock };
+      return [command, new AskBundler(deps)];
+    });
+    this.#bundlers = new Map(bundlers);
   }
 
   tell(type: string, request?: unknown): boolean {
@@ -76,11 +93,11 @@ class RemoteRef implements Ref<Untyped> {
         timeoutMs: Math.min(timeoutMs, LONGEST_MS),
         ...(signal === undefined ? {} : { signal }),
       };
-      return decodeReply(
-        this.#codec,
-        await this.bus.request(`${this.path}.${type}`, data, limits),
-        this.path,
-      );
+      const bundler = this.#bundlers.get(type);
+      const reply = await (bundler === undefined
+        ? this.bus.request(`${this.path}.${type}`, data, limits)
+        : bundler.ask(data, limits));
+      return decodeReply(this.#codec, reply, this.path, bundler && (() => (bundler.understood = true)));
     } finally {
       this.#inFlight--;
     }

@@ -6,17 +6,23 @@ import type { Codec } from './codec.js';
 const MAX_ERROR_TEXT = 4096;
 
 // A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or
-// `{ error: { code, message, retriable, context } }`.
+// `{ error: { code, message, retriable, context } }`; and `bundles: true` beside it where the
+// command takes several requests in one message.
 
-export function encodeValue(codec: Codec, value: unknown): Uint8Array {
-  return codec.encode(value === undefined ? {} : { ok: value });
+/** What a reply says of its sender. */
+export interface ReplyMark {
+  readonly bundles?: true;
+}
+
+export function encodeValue(codec: Codec, value: unknown, mark?: ReplyMark): Uint8Array {
+  return codec.encode(value === undefined ? { ...mark } : { ok: value, ...mark });
 }
 
 /**
  * Cause and stack stay at home. What is no AntiphonError was chosen by the actor
  * (`message.reject`).
  */
-export function encodeError(codec: Codec, thrown: unknown): Uint8Array {
+export function encodeError(codec: Codec, thrown: unknown, mark?: ReplyMark): Uint8Array {
   const known = thrown instanceof AntiphonError ? thrown : undefined;
   const context: Record<string, unknown> = {};
   for (const [name, field] of Object.entries(known?.context ?? {})) {
@@ -26,17 +32,22 @@ export function encodeError(codec: Codec, thrown: unknown): Uint8Array {
   const message = messageOf(thrown).slice(0, MAX_ERROR_TEXT);
   return codec.encode({
     error: { code: known?.code ?? 'REMOTE', message, retriable: known?.retriable ?? false, context },
+    ...mark,
   });
 }
 
-/** The value of a reply. Throws the error it carries, with its code, or MALFORMED_MESSAGE. */
-export function decodeReply(codec: Codec, data: Uint8Array, from: string): unknown {
+/**
+ * The value of a reply. Throws the error it carries, with its code, or MALFORMED_MESSAGE.
+ * `onBundles`: called when it says that several requests may be one message.
+ */
+export function decodeReply(codec: Codec, data: Uint8Array, from: string, onBundles?: () => void): unknown {
   let reply: unknown;
   try {
     reply = codec.decode(data);
   } catch {
     // As anything else that is no reply.
   }
+  if (onBundles !== undefined && isMap(reply) && reply['bundles'] === true) onBundles();
   if (isMap(reply) && !('error' in reply)) return reply['ok'];
   const error = isMap(reply) ? reply['error'] : undefined;
   if (!isMap(error) || typeof error['message'] !== 'string') {

@@ -392,6 +392,7 @@ function later<K extends keyof MailboxProtocol & string>(
 export function exposeMailbox(scope: ReplicaScope, mailbox: ActorRef<MailboxProtocol>): Exposure {
   return exposeActor(mailbox, scope.bus, mailboxPrefix(scope.cluster, scope.id), COMMANDS, {
     timeoutMs: ANSWER_TIMEOUT_MS,
+    bundles: { commands: ['query'], clock: scope.clock },
   });
 }
 
