@@ -63,7 +63,8 @@ export interface ReaderListener {
  */
 export class ReaderChild {
   readonly #process: ChildProcess;
-  readonly #answers: Socket;
+  /** Undefined where no process could be started. */
+  readonly #answers: Socket | undefined;
   readonly #ended: Promise<void>;
   /** Without an answer yet; it is at the first one. */
   readonly #sent: Sent[] = [];
@@ -84,10 +85,14 @@ export class ReaderChild {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc', 'pipe'],
     });
     const frames = new AnswerFrames();
-    this.#answers = this.#process.stdio[ANSWERS_FD] as Socket;
-    this.#answers.on('data', (piece: Buffer) => {
+    // With too many open files there are no streams, whatever their types say.
+    const streams = this.#process.stdio as ChildProcess['stdio'] | undefined;
+    this.#answers = streams?.[ANSWERS_FD] as Socket | undefined;
+    this.#answers?.on('data', (piece: Buffer) => {
       for (const reply of frames.take(piece)) this.#answered(reply);
     });
+    // The end of the process says it.
+    this.#answers?.on('error', () => undefined);
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-KEPT_STDERR_CHARACTERS);
     });
@@ -170,7 +175,7 @@ export class ReaderChild {
     this.#process.unref();
     this.#process.channel?.unref();
     (this.#process.stderr as Socket | null)?.unref();
-    this.#answers.unref();
+    this.#answers?.unref();
   }
 
   #answered(reply: ReadReply): void {
