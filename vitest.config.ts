@@ -13,7 +13,7 @@ const notOurs = ['**/node_modules/**', '**/dist/**'];
 /**
  * Tests run on the sources: each package exports them under this condition, ahead of its `dist`.
  */
-const sources = ['@antiphon/source', 'node', 'import', 'module', 'default'];
+const sources = ['@antiphon/source', 'node', 'import', 'default'];
 const resolution = { resolve: { conditions: sources }, ssr: { resolve: { conditions: sources } } };
 
 /** vitest leaves one core free, which is half of a machine with two. */

@@ -19,6 +19,7 @@ const ROOMS = [
   'config',
   'log',
   'wait',
+  'tracing',
 ];
 
 const TESTS = '[.]test[.]ts$|/testing/';

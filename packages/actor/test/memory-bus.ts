@@ -19,7 +19,7 @@ export class MemoryBus implements Bus {
   request(
     subject: string,
     data: Uint8Array,
-    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    { timeoutMs, signal, headers = {} }: Parameters<Bus['request']>[2],
   ): Promise<Uint8Array> {
     const [handler] = this.#handlers.get(subject) ?? [];
     if (handler === undefined)
@@ -34,7 +34,8 @@ export class MemoryBus implements Bus {
         clearTimeout(timer);
         queueMicrotask(() => resolve(reply.slice()));
       };
-      this.#deliver(handler, { subject, data: data.slice(), respond });
+      const header = (name: string): string | undefined => headers[name];
+      this.#deliver(handler, { subject, data: data.slice(), header, respond });
     });
   }
 

@@ -9,7 +9,17 @@ import {
   soleWriter,
 } from '@antiphon/core';
 import type { Params, SessionPosition, SessionToken, Statement, WriteResult } from '@antiphon/replica';
-import { type MailboxProtocol, parseSessionToken, rowObjects } from '@antiphon/replica/internal';
+import {
+  callSpan,
+  type MailboxProtocol,
+  parseSessionToken,
+  rowObjects,
+  type SpanSpec,
+  textsOf,
+  traced,
+  type TracingSettings,
+} from '@antiphon/replica/internal';
+import { SpanKind } from '@opentelemetry/api';
 import type { BalanceSettings } from './balance/balance-options.js';
 import type { ReadNeeds } from './balance/eligibility.js';
 import type { Read, ReadChoice, ReadRouter } from './balance/read-router.js';
@@ -41,6 +51,7 @@ export interface ClientDeps {
   readonly table: ReplicaTable;
   readonly router: ReadRouter;
   readonly settings: BalanceSettings;
+  readonly tracing: TracingSettings;
 }
 
 type QueryRequest = Parameters<MailboxProtocol['query']>[0];
@@ -81,10 +92,12 @@ export class Client implements AsyncDisposable {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal: given, ...others } = options;
     const choose = (): Promise<ChosenReplica> => this.#writer();
     const { cluster } = this.deps;
-    return this.#whileOpen(given, async (signal) => {
-      const wanted = { ...others, timeoutMs, choose, signal };
-      return (await executeInCluster(cluster, statements, wanted)).result;
-    });
+    return this.#traced('execute', statements, () =>
+      this.#whileOpen(given, async (signal) => {
+        const wanted = { ...others, timeoutMs, choose, signal };
+        return (await executeInCluster(cluster, statements, wanted)).result;
+      }),
+    );
   }
 
   /**
@@ -128,8 +141,8 @@ export class Client implements AsyncDisposable {
       return this.deps.cluster.replica(id).ask('query', { ...request, ...wait, timeoutMs: leftMs }, limits);
     };
     const needs = this.#needs(options);
-    const { value, replica } = await this.#whileOpen(given, (signal) =>
-      this.deps.router.read({ ask, needs, timeoutMs, signal }),
+    const { value, replica } = await this.#traced('query', [{ sql }], () =>
+      this.#whileOpen(given, (signal) => this.deps.router.read({ ask, needs, timeoutMs, signal })),
     );
     const rows: readonly unknown[] = rowObjects(value, integers);
     return { rows: rows as readonly R[], position: value.position, replica };
@@ -208,6 +221,17 @@ export class Client implements AsyncDisposable {
   /** Throws CLOSED. */
   #assertOpen(): void {
     if (this.#isClosed) throw closed();
+  }
+
+  #traced<T>(
+    operation: 'execute' | 'query',
+    statements: readonly Pick<Statement, 'sql'>[],
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const cluster = { cluster: this.cluster, tracing: this.deps.tracing };
+    const describe = (): SpanSpec =>
+      callSpan(cluster, { operation, kind: SpanKind.CLIENT, sql: textsOf(statements) });
+    return traced(describe, work);
   }
 
   /** `work` gets a signal that `close` aborts as well. */

@@ -7,6 +7,8 @@ import {
   systemClock,
 } from '@antiphon/core';
 import type { NatsAccess } from '@antiphon/nats';
+import type { TracingOptions } from '@antiphon/replica';
+import { parseTracing } from '@antiphon/replica/internal';
 import { type BalanceOptions, parseBalance } from './balance/balance-options.js';
 import { ReadRouter } from './balance/read-router.js';
 import { ReplicaTable } from './balance/replica-table.js';
@@ -21,6 +23,11 @@ export interface ConnectOptions extends NatsAccess {
   /** How reads are spread over the replicas. */
   readonly balance?: BalanceOptions;
   /**
+   * What goes into OpenTelemetry spans, where an SDK is registered in this process.
+   * @defaultValue { sql: true }
+   */
+  readonly tracing?: TracingOptions;
+  /**
    * The name of the connection, as NATS shows it.
    * @defaultValue `antiphon client CLUSTER`
    */
@@ -29,7 +36,7 @@ export interface ConnectOptions extends NatsAccess {
 
 /** Their names. */
 export const CONNECT_OPTIONS: OptionNames<ConnectOptions> = {
-  ...{ cluster: true, servers: true, balance: true, name: true },
+  ...{ cluster: true, servers: true, balance: true, tracing: true, name: true },
   ...{ user: true, password: true, token: true, nkey: true, creds: true, tls: true, inboxPrefix: true },
 };
 const BEAT_TIMEOUT_MS = 1500;
@@ -47,9 +54,10 @@ const BEAT_TIMEOUT_MS = 1500;
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
   checkRequired(options, CONNECT_OPTIONS, 'connect()', ['cluster', 'servers']);
-  const { cluster, balance, name, ...access } = options;
+  const { cluster, balance, tracing: wanted, name, ...access } = options;
   assertClusterName(cluster);
   const settings = parseBalance(balance);
+  const tracing = parseTracing(wanted);
   const servers = typeof access.servers === 'string' ? [access.servers] : access.servers;
   const address = { cluster, nats: { ...access, servers: servers ?? [] } };
   const client = await ClusterClient.open(address, name === undefined ? {} : { name });
@@ -67,7 +75,7 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     );
     await table.start();
     const router = new ReadRouter(table, settings, clock);
-    return new Client({ cluster: client, document, table, router, settings });
+    return new Client({ cluster: client, document, table, router, settings, tracing });
   } catch (thrown) {
     await client.close();
     throw thrown;

@@ -1,6 +1,6 @@
 import { remoteRef, type Ref } from '@antiphon/actor';
 import { type Bus, mailboxPrefix, systemClock } from '@antiphon/core';
-import type { MailboxProtocol } from '@antiphon/replica/internal';
+import { type MailboxProtocol, traceHeaders } from '@antiphon/replica/internal';
 
 /**
  * Asks one replica: `ref.ask('query', { sql, params, maxRows })`. Its commands are those of
@@ -19,5 +19,6 @@ export function replicaRef(bus: Bus, cluster: string, id: string): ReplicaRef {
     timeoutMs: ASK_TIMEOUT_MS,
     maxInFlight: Infinity,
     bundling: { commands: ['query'], clock: systemClock() },
+    headers: traceHeaders,
   });
 }

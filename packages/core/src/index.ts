@@ -378,3 +378,11 @@ export {
   type PublishSettings,
 } from './publishing/publish-options.js';
 export { escapeToken, SubjectTemplate } from './publishing/subject-template.js';
+
+export {
+  formatTransactionTrace,
+  readTraceContext,
+  readTransactionTrace,
+  type TraceContext,
+  type TransactionTrace,
+} from './tracing/trace-context.js';

@@ -23,7 +23,9 @@ export type { NatsAccess, NatsLogin, NatsTls } from '@antiphon/nats';
 
 // Writing, reading, following.
 export { newId } from './config/ids.js';
-export type { CaughtUpOptions, Replica } from './replica/replica.js';
+export type { Replica } from './replica/replica.js';
+export type { CaughtUpOptions } from './replica/caught-up.js';
+export type { TracingOptions } from './tracing/options.js';
 export type { ExecuteOptions, WriteOptions } from './write/write-options.js';
 export type { Params, SqlTransaction, Statement } from './write/statement.js';
 export type { Acknowledgements, WriteResult } from './state/write-result.js';

@@ -26,3 +26,14 @@ export { placedQuery } from './replica/placed-query.js';
 export { clusterPorts, type ClusterPorts } from './replica/cluster-ports.js';
 export { servedBus, type ServedBus, type Takes } from './replica/served-bus.js';
 export { guardedLogger, silentLogger } from './config/logger.js';
+export { parseTracing } from './tracing/options.js';
+export { callSpan, textsOf, type TracedCluster, type TracingSettings } from './tracing/spans.js';
+export {
+  contextOf,
+  flushSpans,
+  inContext,
+  isUnderTrace,
+  type SpanSpec,
+  traced,
+  traceHeaders,
+} from './tracing/tracer.js';

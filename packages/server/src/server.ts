@@ -7,6 +7,7 @@ import { ClusterWatch } from './cluster/cluster-watch.js';
 import { OwnCluster } from './cluster/own-cluster.js';
 import { errorAnswer, HTTP_CODES, type HttpCode, HttpError } from './http/http-error.js';
 import { nothing } from './http/schemas.js';
+import { tracedRequest } from './http/traced-request.js';
 import { adminRoutes } from './routes/admin.js';
 import { changesRoute } from './routes/changes.js';
 import { clusterRoutes } from './routes/cluster.js';
@@ -16,7 +17,7 @@ import { executeRoute } from './routes/execute.js';
 import { metricsRoute } from './routes/metrics.js';
 import { probeRoutes as PROBES } from './routes/probes.js';
 import { queryRoute } from './routes/query.js';
-import { type Route, route, type Service } from './routes/route.js';
+import { type Answer, type Route, route, type Service } from './routes/route.js';
 import { statusRoute } from './routes/status.js';
 import { addConsole, readConsole, type ConsoleFile } from './service/console.js';
 import { hostOf, isLoopback, type Endpoint } from './service/listen.js';
@@ -243,6 +244,8 @@ class ReplicaServer implements HttpServer {
   #addRoute(app: FastifyInstance, one: Route): void {
     const { tokens } = this.settings;
     const { method, path: url, role } = one;
+    // Probes and pages that ask every second would fill what keeps the spans.
+    const isTraced = role === 'read' || role === 'write' ? one.body !== undefined : false;
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
       const gone = new AbortController();
       reply.raw.once('close', () => {
@@ -250,14 +253,10 @@ class ReplicaServer implements HttpServer {
       });
       const { body, query, headers } = request;
       const asker = tokens.roleOf(headers.authorization);
-      const answer = await one.run(this.#service, {
-        body,
-        query,
-        headers,
-        signal: gone.signal,
-        role: asker,
-        reply,
-      });
+      const input = { body, query, headers, signal: gone.signal, role: asker, reply };
+      const run = (): Promise<Answer | undefined> => one.run(this.#service, input);
+      const { replica } = this.#service;
+      const answer = await (isTraced ? tracedRequest(replica, { method, path: url, headers }, run) : run());
       if (answer === undefined) return reply;
       const { status = 200, type = 'application/json; charset=utf-8' } = answer;
       const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);

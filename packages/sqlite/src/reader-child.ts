@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { AntiphonError } from '@antiphon/core';
 import { AnswerFrames } from './answer-frames.js';
 import { ANSWERS_FD } from './answer-pipe.js';
+import { environmentOfHelpers } from './helper-environment.js';
 import type { ReadMessage, ReadReply, ReadRequest, ReadResult } from './reader-protocol.js';
 
 const KEPT_STDERR_CHARACTERS = 2000;
@@ -31,15 +32,6 @@ function programPath(): string {
     'INTERNAL',
     'The reader of @antiphon/sqlite is not built. Run `npm run build` first.',
   );
-}
-
-/**
- * The options of this process are not meant for another one: a debugger's port, modules to be
- * loaded first.
- */
-function environment(): NodeJS.ProcessEnv {
-  const { NODE_OPTIONS: _, ...rest } = process.env;
-  return rest;
 }
 
 /** One that was sent. What nobody waits for here any more has no `reading`. */
@@ -80,7 +72,7 @@ export class ReaderChild {
     this.#process = fork(programPath(), [file, String(process.pid)], {
       serialization: 'advanced',
       execArgv: [],
-      env: environment(),
+      env: environmentOfHelpers(),
       // The last one is ANSWERS_FD.
       stdio: ['ignore', 'ignore', 'pipe', 'ipc', 'pipe'],
     });

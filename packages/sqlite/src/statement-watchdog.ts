@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { AntiphonError, checkRequired, type OptionNames } from '@antiphon/core';
+import { environmentOfHelpers } from './helper-environment.js';
 import { watchStatements } from './running-statement.js';
 import {
   HEARTBEAT,
@@ -68,7 +69,7 @@ export class StatementWatchdog implements Disposable {
     const data: WatchdogData = { shared, name, blockedMs };
     this.#worker = new Worker(programPath(), {
       workerData: data,
-      execArgv: [],
+      ...{ execArgv: [], env: environmentOfHelpers() },
       resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
     });
     this.#worker.unref();

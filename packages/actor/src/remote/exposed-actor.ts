@@ -27,6 +27,14 @@ export type Validator<R> = (input: unknown) => R;
 /** The messages that may come from outside; all others stay local. */
 export type RemoteCommands<P> = { readonly [K in MessageType<P>]?: Validator<RequestOf<P, K>> };
 
+/** A request that was accepted, on its way to the actor. */
+export interface Incoming {
+  readonly command: string;
+  readonly request: unknown;
+  /** Of a header of the message, whatever the case of its name. */
+  header(name: string): string | undefined;
+}
+
 export interface ExposeOptions {
   readonly codec?: Codec;
   /**
@@ -44,10 +52,16 @@ export interface ExposeOptions {
    * @defaultValue none
    */
   readonly bundles?: { readonly commands: readonly string[]; readonly clock: Clock };
+  /**
+   * Around every question, not what is only told: `ask` gives the actor a request, which may have
+   * more fields than the one that came. What it returns or throws is the answer.
+   * @defaultValue the actor is asked
+   */
+  readonly around?: (incoming: Incoming, ask: (request: unknown) => Promise<unknown>) => Promise<unknown>;
 }
 
 const EXPOSE_OPTIONS: OptionNames<ExposeOptions> = {
-  ...{ codec: true, timeoutMs: true, maxRequestBytes: true, bundles: true },
+  ...{ codec: true, timeoutMs: true, maxRequestBytes: true, bundles: true, around: true },
 };
 /** To a request that came alone, where several may come together. */
 const BUNDLES: ReplyMark = { bundles: true };
@@ -107,6 +121,15 @@ interface UntypedRef {
 /** What becomes of a request; absent where the sender wants no reply. */
 type Reply = ((encode: (mark?: ReplyMark) => Uint8Array) => void) | undefined;
 
+interface Arrived {
+  readonly command: string;
+  readonly validate: Validator<unknown>;
+  readonly decode: () => unknown;
+  readonly reply: Reply;
+  /** The message that it came in. */
+  readonly incoming: BusRequest;
+}
+
 class Endpoint {
   readonly stats = { received: 0, refused: 0, dropped: 0, unsent: 0 };
   readonly #codec: Codec;
@@ -136,7 +159,7 @@ class Endpoint {
       this.stats.received++;
       return this.#refuse(command, thrown, reply);
     }
-    this.#handle(command, validate, () => input, reply);
+    this.#handle({ command, validate, decode: () => input, reply, incoming });
   }
 
   /** False: it is a single request. Throws where it is a bundle that is too large. */
@@ -160,12 +183,12 @@ class Endpoint {
     const open = this.#desk.open(bundle.length, incoming);
     for (const [index, data] of bundle.entries()) {
       const reply: Reply = (encode) => open.reply(index, this.#encoded(encode));
-      this.#handle(command, validate, () => this.#codec.decode(data), reply);
+      this.#handle({ command, validate, decode: () => this.#codec.decode(data), reply, incoming });
     }
     return true;
   }
 
-  #handle(command: string, validate: Validator<unknown>, decode: () => unknown, reply: Reply): void {
+  #handle({ command, validate, decode, reply, incoming }: Arrived): void {
     this.stats.received++;
     let request: unknown;
     try {
@@ -177,11 +200,18 @@ class Endpoint {
       if (!this.ref.tell(command, request)) this.stats.dropped++;
       return;
     }
-    const { timeoutMs } = this.options;
-    void this.ref.ask(command, request, timeoutMs === undefined ? {} : { timeoutMs }).then(
+    void this.#ask(command, request, incoming).then(
       (value) => reply((mark) => encodeValue(this.#codec, value, mark)),
       (error: unknown) => reply((mark) => encodeError(this.#codec, error, mark)),
     );
+  }
+
+  #ask(command: string, request: unknown, incoming: BusRequest): Promise<unknown> {
+    const { timeoutMs, around } = this.options;
+    const ask = (what: unknown): Promise<unknown> =>
+      this.ref.ask(command, what, timeoutMs === undefined ? {} : { timeoutMs });
+    if (around === undefined) return ask(request);
+    return around({ command, request, header: (name) => incoming.header?.(name) }, ask);
   }
 
   #refuse(command: string, thrown: unknown, reply: Reply): void {

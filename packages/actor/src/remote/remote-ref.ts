@@ -1,4 +1,4 @@
-import { AntiphonError, checkOptions, type Bus, type OptionNames } from '@antiphon/core';
+import { AntiphonError, checkOptions, type Bus, type BusHeaders, type OptionNames } from '@antiphon/core';
 import { msgpackCodec, type Codec } from './codec.js';
 import { ASK_OPTIONS, type AskOptions, type Protocol, type Ref, type Untyped } from '../protocol.js';
 import { AskBundler, type BundlingOptions } from './ask-bundler.js';
@@ -23,14 +23,20 @@ export interface RemoteRefOptions {
   readonly maxInFlight?: number;
   /**
    * Commands without effects: what is asked in the same turn of the event loop goes as one message,
-   * where the other side takes that.
+   * where the other side takes that. What has headers goes alone.
    * @defaultValue none
    */
   readonly bundling?: BundlingOptions;
+  /**
+   * Called at each ask: what goes with the request beside its data, for whoever has to do with
+   * requests rather than with what they ask (a trace, for example).
+   * @defaultValue nothing
+   */
+  readonly headers?: () => BusHeaders | undefined;
 }
 
 const REMOTE_OPTIONS: OptionNames<RemoteRefOptions> = {
-  ...{ codec: true, timeoutMs: true, maxInFlight: true, bundling: true },
+  ...{ codec: true, timeoutMs: true, maxInFlight: true, bundling: true, headers: true },
 };
 
 /**
@@ -59,7 +65,7 @@ class RemoteRef implements Ref<Untyped> {
   constructor(
     private readonly bus: Bus,
     readonly path: string,
-    options: RemoteRefOptions,
+    private readonly options: RemoteRefOptions,
   ) {
     checkOptions(options, REMOTE_OPTIONS, 'remoteRef()');
     this.#codec = options.codec ?? msgpackCodec;
@@ -89,11 +95,13 @@ class RemoteRef implements Ref<Untyped> {
     if (this.#inFlight >= this.#maxInFlight) throw this.#overloaded();
     this.#inFlight++;
     try {
+      const headers = this.options.headers?.();
       const limits = {
         timeoutMs: Math.min(timeoutMs, LONGEST_MS),
         ...(signal === undefined ? {} : { signal }),
+        ...(headers && { headers }),
       };
-      const bundler = this.#bundlers.get(type);
+      const bundler = headers === undefined ? this.#bundlers.get(type) : undefined;
       const reply = await (bundler === undefined
         ? this.bus.request(`${this.path}.${type}`, data, limits)
         : bundler.ask(data, limits));

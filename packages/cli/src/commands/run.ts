@@ -3,7 +3,7 @@ import { accessFromEnvironment } from '@antiphon/client';
 import { accessFor } from '@antiphon/client/internal';
 import { AntiphonError, sentence, toAntiphonError } from '@antiphon/core';
 import { createReplica, type Replica } from '@antiphon/replica';
-import { handOverAhead } from '@antiphon/replica/internal';
+import { flushSpans, handOverAhead } from '@antiphon/replica/internal';
 import { sqlite, StatementWatchdog, type SqliteTransaction } from '@antiphon/sqlite';
 import { Option } from 'commander';
 import { LifecycleReport } from '../cluster/lifecycle-report.js';
@@ -26,6 +26,8 @@ const RETRY_MS = 1000;
 const SILENCE_MS = 1500;
 /** Well over what a replica gives itself to close. */
 const CLOSE_LIMIT_MS = 30_000;
+/** What the last spans have to get to where they are kept. */
+const FLUSH_MS = 2000;
 /** Between two reports of a start that gets on. */
 const PROGRESS_MS = 500;
 
@@ -50,7 +52,8 @@ export function defineRun(host: CommandHost): void {
       const config = options.onStall === undefined ? given : { ...given, onStall: options.onStall };
       const logger = createLogger(context.terminal, { replica: config.id });
       try {
-        return await runReplica(config, context, logger);
+        // What gathers spans would end with the process, and they with it.
+        return await runReplica(config, context, logger).finally(() => flushSpans(FLUSH_MS));
       } catch (thrown) {
         const error = fileTrouble(thrown) ?? toAntiphonError(thrown);
         reportToParent({ type: 'failed', code: error.code, message: error.message });
@@ -212,6 +215,7 @@ async function startUntil(
         ...(config.failoverPriority === undefined ? {} : { failoverPriority: config.failoverPriority }),
         ...(config.reads === undefined ? {} : { reads: config.reads }),
         ...(config.publish === undefined ? {} : { publish: config.publish }),
+        ...(config.tracing === undefined ? {} : { tracing: config.tracing }),
         update: config.update,
         ...(config.failover === undefined ? {} : { failover: config.failover }),
         ...(config.limits === undefined ? {} : { limits: config.limits }),

@@ -9,7 +9,7 @@ import {
 } from '@antiphon/core';
 import { dirname, resolve } from 'node:path';
 import type { NatsAccess, NatsTls } from '@antiphon/nats';
-import type { ReadOptions, ReplicaLimits, Topology } from '@antiphon/replica';
+import type { ReadOptions, ReplicaLimits, Topology, TracingOptions } from '@antiphon/replica';
 import type { ServerLimits, ServerTls, ServerToken, SubjectsLimits } from '@antiphon/server';
 import type { SqliteOptions } from '@antiphon/sqlite';
 import type { ConfigFile } from './schema.js';
@@ -51,6 +51,8 @@ export interface Config {
   readonly reads?: ReadOptions;
   /** Of this replica. Absent: it publishes no changes. */
   readonly publish?: PublishOptions;
+  /** Of this replica; only what the file says. */
+  readonly tracing?: TracingOptions;
   readonly update: Update;
   /** Absent: what the cluster has agreed on. */
   readonly failover?: FailoverSettings;
@@ -85,6 +87,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     ...(file.failoverPriority === undefined ? {} : { failoverPriority: file.failoverPriority }),
     ...(file.reads === undefined ? {} : { reads: defined(file.reads) }),
     ...(file.publish === undefined ? {} : { publish: resolvePublish(file.cluster, file.publish) }),
+    ...(file.tracing === undefined ? {} : { tracing: defined(file.tracing) }),
     update: resolveUpdate(file.update),
     ...(file.failover === undefined ? {} : { failover: parseFailover(defined(file.failover)) }),
     ...(file.http === undefined ? {} : { http: resolveHttp(file.http, dirname(resolve(configPath))) }),

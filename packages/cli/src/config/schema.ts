@@ -181,6 +181,13 @@ const publishSchema = z.strictObject({
     .describe('What the stream keeps, when it is made. Default: everything.'),
 });
 
+const tracingSchema = z.strictObject({
+  sql: z
+    .boolean()
+    .optional()
+    .describe('Whether spans have the text of statements. Parameters are never in spans. Default: true.'),
+});
+
 export const configSchema = z
   .strictObject({
     cluster: name('the name of the cluster').describe('Name of the cluster; the same on every replica.'),
@@ -237,6 +244,9 @@ export const configSchema = z
         'Answers clients of NATS in any language on antiphon.CLUSTER.read and .write: docs/subjects.md. ' +
           '`true`, or a mapping with `limits`.',
       ),
+    tracing: tracingSchema
+      .optional()
+      .describe('What goes into OpenTelemetry spans, where the process has an SDK: docs/tracing.md.'),
     limits: limitsSchema.optional(),
     onStall: z
       .enum(['stay', 'exit'])
@@ -265,6 +275,7 @@ export const KNOWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   'subjects.limits': SUBJECTS_LIMIT_KEYS,
   publish: Object.keys(publishSchema.shape),
   'publish.retention': Object.keys(retentionSchema.shape),
+  tracing: Object.keys(tracingSchema.shape),
   limits: LIMIT_KEYS,
 };
 

@@ -30,7 +30,11 @@ export interface Bus {
   request(
     subject: string,
     data: Uint8Array,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    options: {
+      readonly timeoutMs: number;
+      readonly signal?: AbortSignal;
+      readonly headers?: BusHeaders;
+    },
   ): Promise<Uint8Array>;
   /**
    * `subject` may hold the NATS wildcards `*` and `>`. With `queue`, one member of the group gets

@@ -1,4 +1,5 @@
 import type { AntiphonError } from '../errors/antiphon-error.js';
+import type { TransactionTrace } from '../tracing/trace-context.js';
 
 /**
  * What the log is, and how far it goes. `firstSeq` is the oldest entry kept; `lastSeq` 0 means none
@@ -38,6 +39,8 @@ export interface LogEntry {
   readonly storedAtMs: number;
   /** `AppendRequest.id` of the append that was stored. Only `get` and `lastOf` tell it. */
   readonly attempt?: string;
+  /** As the writer gave them. Only a reader that was opened with `traced` tells them. */
+  readonly traces?: readonly TransactionTrace[];
 }
 
 export interface AppendRequest {
@@ -59,6 +62,11 @@ export interface AppendRequest {
   readonly expectedLastSeqOfOrigin?: number;
   /** Above 0. Ends as `unknown` after it; the log's own limit when absent or shorter. */
   readonly timeoutMs?: number;
+  /**
+   * Spans that readers continue, stored beside the data. As many as fit into what the data leaves
+   * of `maxMessageBytes`, 64 at most; the others are left out.
+   */
+  readonly traces?: readonly TransactionTrace[];
 }
 
 /**
@@ -133,6 +141,8 @@ export interface Log {
     readonly generation: string;
     readonly fromSeq: number;
     readonly durable?: string;
+    /** Also tells `LogEntry.traces`, which costs a look at the headers of every entry. */
+    readonly traced?: boolean;
   }): Promise<LogReader>;
   /**
    * Forgets the durable consumer of that name, also where there is none. LOG_UNAVAILABLE,

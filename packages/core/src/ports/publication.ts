@@ -1,4 +1,5 @@
 import type { AntiphonError } from '../errors/antiphon-error.js';
+import type { TraceContext } from '../tracing/trace-context.js';
 
 /** How far a stream of published changes goes. */
 export interface PublicationEnd {
@@ -30,6 +31,8 @@ export interface PublishRequest extends PublishedMark {
   readonly expectedSeq: number;
   /** The id of that message, where the same publisher wrote it. Refused when it is another one. */
   readonly expectedId: string | undefined;
+  /** The span that a subscriber continues. */
+  readonly trace?: TraceContext | undefined;
 }
 
 /**

@@ -50,10 +50,13 @@ export class NatsBus implements Bus {
   async request(
     subject: string,
     data: Uint8Array,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly headers?: BusHeaders },
   ): Promise<Uint8Array> {
     assertPublishSubject(subject);
-    const outcome = await this.deps.requester.request(subject, data, options);
+    const { timeoutMs, signal, headers: fields } = options;
+    const headers = fields && new MessageHeaders(printable(fields));
+    const limits = { timeoutMs, signal, ...(headers && { headers }) };
+    const outcome = await this.deps.requester.request(subject, data, limits);
     switch (outcome.type) {
       case 'reply':
         return outcome.message.data;

@@ -11,12 +11,14 @@ export class MessageHeaders {
 
   /**
    * Values must be printable and without line breaks: whoever takes them from outside checks that.
+   * A list is a line for each.
    */
-  constructor(fields: Readonly<Record<string, string | number | undefined>>) {
+  constructor(fields: Readonly<Record<string, string | number | readonly string[] | undefined>>) {
     let text = 'NATS/1.0\r\n';
     for (const name in fields) {
       const value = fields[name];
-      if (value !== undefined) text += `${name}: ${value}\r\n`;
+      if (typeof value === 'object') for (const one of value) text += `${name}: ${one}\r\n`;
+      else if (value !== undefined) text += `${name}: ${value}\r\n`;
     }
     this.#bytes = encoder.encode(`${text}\r\n`);
   }

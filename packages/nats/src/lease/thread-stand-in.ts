@@ -78,8 +78,10 @@ export class ThreadStandIn implements LeaseStandIn {
 
   #run(path: string, data: StandInData): Worker {
     const { onProblem } = this.options;
+    // Modules that this process loads first, an SDK for traces for example, have no room in it.
+    const { NODE_OPTIONS: _, ...env } = process.env;
     const worker = new Worker(path, {
-      ...{ workerData: data, transferList: [data.port], execArgv: [] },
+      ...{ workerData: data, transferList: [data.port], execArgv: [], env },
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     });
     worker.unref();

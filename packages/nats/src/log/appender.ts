@@ -14,6 +14,7 @@ import type { PendingAppend } from './pending-append.js';
 import type { LogGuard } from './log-guard.js';
 import { HEADER_ALLOWANCE_BYTES, type LogSettings } from './log-options.js';
 import { readPublishAnswer } from './publish-answer.js';
+import { TRACE_HEADER, traceLines } from './trace-lines.js';
 
 const SWEEP_INTERVAL_MS = 100;
 /** Printable and without spaces: it becomes a header line. */
@@ -86,7 +87,7 @@ export class Appender {
   append(request: AppendRequest, settled: (result: AppendResult) => void): void {
     const refusal = this.#refuse(request);
     if (refusal !== undefined) return this.#refuseSoon(settled, refusal);
-    const { id, data, expectedLastSeq, expectedLastSeqOfOrigin } = request;
+    const { id, data, expectedLastSeq, expectedLastSeqOfOrigin, traces } = request;
     const subject = this.#subjectOf(request.origin);
     const place = placeOf(request);
     const headers = new MessageHeaders({
@@ -96,6 +97,7 @@ export class Appender {
       'Nats-Expected-Last-Sequence': expectedLastSeq,
       'Nats-Expected-Last-Msg-Id': this.#linkTo(expectedLastSeq),
       'Nats-Expected-Last-Subject-Sequence': expectedLastSeqOfOrigin,
+      [TRACE_HEADER]: traces && traceLines(traces, this.maxMessageBytes - data.length),
     });
     const token = (this.#next += 1);
     this.#lastSent = { token, id, expectedLastSeq };

@@ -16,6 +16,7 @@ import type { LogGuard, StreamView } from './log-guard.js';
 import type { LogSettings } from './log-options.js';
 import { OriginNames } from './origin-names.js';
 import { PullFlow } from './pull-flow.js';
+import { tracesOf } from './trace-lines.js';
 
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 500;
@@ -43,6 +44,8 @@ export interface FeedDeps {
   readonly largestMessageBytes: number;
   readonly generation: string;
   readonly durable: string | undefined;
+  /** Entries tell their traces. */
+  readonly traced: boolean;
 }
 
 export interface FeedSink {
@@ -169,7 +172,9 @@ export class EntryFeed {
     this.deps.guard.observe(delivery.seq);
     this.#acks.delivered(delivery.seq);
     const origin = this.#origins.of(message.subject);
-    this.sink.push({ seq: delivery.seq, origin, data: message.data, storedAtMs: delivery.storedAtMs });
+    const entry = { seq: delivery.seq, origin, data: message.data, storedAtMs: delivery.storedAtMs };
+    const traces = this.deps.traced ? tracesOf(message) : [];
+    this.sink.push(traces.length === 0 ? entry : { ...entry, traces });
   }
 
   /** The guard has looked at the stream: is what comes here in accordance with it? */

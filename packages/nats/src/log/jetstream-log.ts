@@ -127,9 +127,10 @@ export class JetStreamLog implements Log {
     readonly generation: string;
     readonly fromSeq: number;
     readonly durable?: string;
+    readonly traced?: boolean;
   }): Promise<LogReader> {
     return this.#asking(async () => {
-      const { generation, fromSeq, durable } = options;
+      const { generation, fromSeq, durable, traced = false } = options;
       assertSeq(fromSeq);
       if (durable !== undefined) assertConsumerName(durable);
       const { link, watch, problems, api } = this.deps;
@@ -144,8 +145,7 @@ export class JetStreamLog implements Log {
           cluster: this.cluster,
           settings: this.#settings,
         },
-        generation,
-        durable,
+        ...{ generation, durable, traced },
         // Its subjects come on top of the payload.
         largestMessageBytes: maxPayload + HEADER_ALLOWANCE_BYTES,
       };

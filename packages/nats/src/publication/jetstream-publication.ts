@@ -109,7 +109,7 @@ export class JetStreamPublication implements Publication {
   }
 
   #send(request: PublishRequest, settled: (result: PublishResult) => void): void {
-    const { subject, data, id, place, expectedSeq, expectedId } = request;
+    const { subject, data, id, place, expectedSeq, expectedId, trace } = request;
     const fail = (error: AntiphonError): void => settled({ type: 'failed', error });
     if (this.#closed || this.deps.watch.state !== 'connected') return fail(lost());
     const headers = new MessageHeaders({
@@ -118,6 +118,8 @@ export class JetStreamPublication implements Publication {
       'Nats-Expected-Last-Sequence': expectedSeq,
       'Nats-Expected-Last-Msg-Id': expectedId,
       [CURSOR_HEADER]: place,
+      traceparent: trace?.traceparent,
+      tracestate: trace?.tracestate,
     });
     const token = (this.#next += 1);
     const failed = publishSafely(this.deps.link, subject, data, this.#prefix + token, headers);

@@ -31,6 +31,8 @@ import type { Holding, StallReason } from './standstill.js';
 import type { LifecycleState } from './lifecycle.js';
 import { resolveLimits, type ReplicaLimits } from './limits.js';
 import { parseReads, type ReadOptions, type ReadSettings } from './reads.js';
+import { parseTracing, type TracingOptions } from '../tracing/options.js';
+import type { TracingSettings } from '../tracing/spans.js';
 import { guardedLogger, silentLogger, type Logger } from './logger.js';
 import { VerifiedLog } from '../log/verified-log.js';
 
@@ -94,6 +96,11 @@ export interface ReplicaOptions<Tx> {
    * @defaultValue this replica publishes nothing
    */
   readonly publish?: PublishOptions;
+  /**
+   * What goes into OpenTelemetry spans, where an SDK is registered in this process.
+   * @defaultValue { sql: true }
+   */
+  readonly tracing?: TracingOptions;
   /**
    * Bounds of time, memory and work.
    * @defaultValue `DEFAULT_LIMITS`
@@ -174,6 +181,7 @@ export interface Settings<Tx = unknown> extends ReplicaPorts {
   readonly failoverPriority: number;
   readonly reads: ReadSettings;
   readonly publish?: PublishSettings;
+  readonly tracing: TracingSettings;
   /** Asynchronous changes are sent at this interval. */
   readonly intervalMs: number;
   readonly limits: ReplicaLimits;
@@ -211,6 +219,7 @@ export const REPLICA_OPTIONS: OptionNames<ReplicaOptions<unknown>> = {
     failoverPriority: PRIORITY,
     reads: true,
     publish: true,
+    tracing: true,
   },
   ...{
     limits: true,
@@ -270,6 +279,7 @@ export function resolveSettings<Tx>(options: ReplicaOptions<Tx> & ReplicaPorts):
     failover: options.failover === undefined ? undefined : parseFailover(options.failover),
     failoverPriority: options.failoverPriority ?? DEFAULT_PRIORITY,
     reads: parseReads(options.reads),
+    tracing: parseTracing(options.tracing),
     intervalMs,
     limits: resolveLimits(options.limits),
     givenLimits: options.limits ?? {},

@@ -22,6 +22,8 @@ import type { Scope } from '../state/scope.js';
 import { Intake, type IntakeNote, type IntakePlan } from './intake.js';
 import { assertNoSecondLife } from './own-recovery.js';
 import { QuarantineBudget } from './quarantine-budget.js';
+import { applySpan } from '../tracing/spans.js';
+import { type SpanSpec, traced } from '../tracing/tracer.js';
 
 /** What was applied, for whoever waits for synchronous groups among it. */
 export interface AppliedSteps {
@@ -84,8 +86,10 @@ export class ApplyTurn {
       return this.#delivered(planned);
     }
     assertMayApply(plan.successor !== undefined && !planned.steps.some((step) => this.#isOwn(step)));
-    const { refused } = await this.#apply(planned.steps, this.#positionOf(planned), (seq) =>
-      this.#published(plan.ownLogAt(seq)),
+    const { refused } = await traced(
+      () => this.#spanOf(rest, planned.steps),
+      () =>
+        this.#apply(planned.steps, this.#positionOf(planned), (seq) => this.#published(plan.ownLogAt(seq))),
     );
     this.onApplied({
       steps: planned.steps,
@@ -96,6 +100,18 @@ export class ApplyTurn {
     const doneSeq = store.state().position.seq;
     this.scope.ownLog.wasRead(plan.ownLogAt(doneSeq));
     return this.#refusedAt(planned, refused, doneSeq);
+  }
+
+  /** Of what is written now, as far as its writers traced it. */
+  #spanOf(entries: readonly LogEntry[], steps: readonly ApplyStep[]): SpanSpec | undefined {
+    const written = steps.filter(({ type }) => type === 'transactions' || type === 'part');
+    const seqs = new Set(written.map(({ seq }) => seq));
+    const applied = entries.filter(({ seq, traces }) => traces !== undefined && seqs.has(seq));
+    return applySpan(
+      this.scope,
+      applied.flatMap(({ traces = [] }) => traces),
+      seqs.size,
+    );
   }
 
   /** What is missing is asked for, and the log read again for it, while the position stays. */

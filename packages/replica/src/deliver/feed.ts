@@ -14,6 +14,7 @@ import type { Delivery, DeliveryResult, FeedProtocol, ReplicaProtocol } from '..
 import type { Scope } from '../state/scope.js';
 import { isUncertainCounters } from '../state/uncertain-counters.js';
 import { retryingUntilAborted } from '../wait/deadline.js';
+import { isTracing } from '../tracing/tracer.js';
 import { Hold } from './hold.js';
 import { ReadAhead } from './read-ahead.js';
 
@@ -106,7 +107,8 @@ export class Feed implements Behaviour<FeedProtocol> {
       // certification.
       const seenSeq = sync?.certification?.seenSeq ?? Infinity;
       const fromSeq = Math.min(store.state().position.seq, seenSeq) + 1;
-      return log.read({ generation: document.generation, fromSeq, durable: readerOf(id) });
+      const { generation } = document;
+      return log.read({ generation, fromSeq, durable: readerOf(id), traced: isTracing() });
     });
   }
 

@@ -23,6 +23,7 @@ import { Resend } from './resend.js';
 import type { Scope } from '../state/scope.js';
 import { SendWindow, type Sent, type SentMark } from './send-window.js';
 import { groupOf } from '../state/certification.js';
+import { type Sending, sending } from '../tracing/sending.js';
 
 const OWN_PAST_POLL_MS = 20;
 /** How often the log's end is looked at again while the feed has not come there. */
@@ -296,14 +297,32 @@ export class Relay implements Behaviour<RelayProtocol> {
     const before = this.#cursor;
     const pieces = data.length > maxMessageBytes ? cutMessage(data, maxMessageBytes) : [data];
     this.#cursor = mark;
+    // What is cut is in the log with its last piece.
+    const spans = last.last ? this.#beginSpans(first.firstCounter, last.lastCounter) : undefined;
     pieces.forEach((piece, index) => {
       const isLast = index === pieces.length - 1;
       const entry = { origin: id, id: isLast ? attempt : `${attempt}+${index}`, data: piece };
       counters.publishedMessages++;
       counters.publishedBytes += piece.length;
       if (!this.#chained) this.scope.sent.add(piece);
-      this.#append(entry, isLast ? { mark } : { mark: before, isPiece: true }, context);
+      if (isLast) this.#append(entry, { mark, spans }, context);
+      else this.#append(entry, { mark: before, isPiece: true }, context);
     });
+  }
+
+  #beginSpans(firstCounter: number, lastCounter: number): Sending | undefined {
+    const { traces } = this.scope;
+    const writes = traces.among(firstCounter, lastCounter);
+    const spans = writes.length === 0 ? undefined : sending(this.scope, writes);
+    return (
+      spans && {
+        traces: spans.traces,
+        settled: (result) => {
+          if (result.type === 'stored') traces.logged(writes);
+          spans.settled(result);
+        },
+      }
+    );
   }
 
   /** Back to back. What is kept of the epoch before counts only in the one of now. */
@@ -317,14 +336,16 @@ export class Relay implements Behaviour<RelayProtocol> {
 
   #append(
     entry: Pick<AppendRequest, 'origin' | 'id' | 'data'>,
-    place: Pick<Sent, 'mark' | 'isPiece'>,
+    { spans, ...place }: Pick<Sent, 'mark' | 'isPiece'> & { readonly spans?: Sending | undefined },
     context: Context<RelayProtocol>,
     barriers: readonly AskedBarrier[] = [],
   ): void {
     const number = this.#window.push({ ...place, bytes: entry.data.length, attempt: entry.id });
-    const request = { ...entry, ...(this.#chained ? { expectedLastSeq: this.#chainSeq } : {}) };
+    const expected = this.#chained ? { expectedLastSeq: this.#chainSeq } : {};
+    const request = { ...entry, ...expected, ...(spans && { traces: spans.traces }) };
     this.#chainSeq++;
     this.scope.log.append(request, (result) => {
+      spans?.settled(result);
       this.#results.push({ number, result, barriers });
       // One message for all results that come in before it is handled.
       if (this.#results.length === 1) context.self.tell('settled');

@@ -40,6 +40,7 @@ import { isKnownMember } from '../cluster/members.js';
 import { groupOf } from '../state/certification.js';
 import type { Scope } from '../state/scope.js';
 import { Deadline } from '../wait/deadline.js';
+import { isTracing } from '../tracing/tracer.js';
 import { Coverage } from './coverage.js';
 import { PlaceJudge, unlessTrimmed } from './place-judge.js';
 
@@ -258,6 +259,8 @@ export interface Following extends Choice {
   readonly tooOld: ErrorCode;
   /** PLACE_LOST, of a stream that has a name. `why`: a sentence. */
   readonly lost?: (why: string) => AntiphonError;
+  /** Told of each entry before its changes, which the spans that it came under go with. */
+  readonly began?: (entry: LogEntry) => void;
   /** Told where to go on once an entry was delivered to its end, wanted or not. */
   readonly passed?: (place: ChangeCursor) => void;
   /**
@@ -279,6 +282,7 @@ export async function* follow(
     tooOld,
     lost = streamLost,
     old,
+    began,
     passed,
     missed,
   }: Following,
@@ -290,7 +294,7 @@ export async function* follow(
   let reader: LogReader;
   try {
     start = await startOf(scope, beginning, opening, lost);
-    reader = await openReader(scope, start, opening);
+    reader = await openReader(scope, start, opening, began !== undefined && isTracing());
   } catch (error) {
     if (closing.aborted) return;
     throw abortReason(error, given);
@@ -340,6 +344,7 @@ export async function* follow(
         // One by one: a replica that holds at the next one has applied this one.
         if (!(await isApplied(scope, entry.seq, signal, given))) return;
         const rejected = await rejectedIn(scope, entry);
+        began?.(entry);
         for (const change of stream.changesIn(entry, rejected, isWanted)) {
           const position = { generation: start.generation, seq: change.seq };
           yield { ...(integers === 'bigint' ? change : inNumbers(change)), position };
@@ -424,8 +429,13 @@ async function nextApplied(
 }
 
 /** One that opens too late, for nobody, is closed again. */
-async function openReader(scope: Scope, start: ChangeCursor, deadline: Deadline): Promise<LogReader> {
-  const opening = scope.log.read({ generation: start.generation, fromSeq: readFrom(start) });
+async function openReader(
+  scope: Scope,
+  start: ChangeCursor,
+  deadline: Deadline,
+  traced: boolean,
+): Promise<LogReader> {
+  const opening = scope.log.read({ generation: start.generation, fromSeq: readFrom(start), traced });
   try {
     return await deadline.race(opening);
   } catch (error) {

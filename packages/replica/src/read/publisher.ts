@@ -13,7 +13,9 @@ import {
   sleep,
   type Timer,
   toAntiphonError,
+  type TraceContext,
   type TransactionId,
+  type TransactionTrace,
 } from '@antiphon/core';
 import type { OpenPublisher, PublishingStatus } from '../state/publishing.js';
 import type { Scope } from '../state/scope.js';
@@ -32,6 +34,8 @@ const MAX_RETRY_MS = 2000;
 const ALARM_AFTER_MS = 5000;
 /** Far below what a stream keeps a change for, at least. */
 const KEEP_PLACE_MS = 5000;
+/** Of the headers of a trace. */
+const TRACE_NAMES_BYTES = 40;
 const WINDOW = { messages: 4096, bytes: 8 * 1024 * 1024 };
 export const PUBLISHING_ALARM = 'publishing';
 
@@ -76,6 +80,8 @@ export class ChangePublisher implements OpenPublisher {
   /** The entry of the log that is read next. */
   #readOn: number | undefined;
   #tenures = 0;
+  /** Of the entry that is being published. */
+  #traces: readonly TransactionTrace[] = [];
   #changes = 0;
   #tooLarge = 0;
 
@@ -217,7 +223,8 @@ export class ChangePublisher implements OpenPublisher {
         if (this.#state !== 'active' && !(await this.#mayTakeOver(end))) return;
         await window.room();
         if (window.broken !== undefined) break;
-        tenure.publish(change, window, (seq, last) => this.#published(seq, last));
+        const trace = this.#traces.find(({ counter }) => counter === change.id.counter);
+        tenure.publish(change, window, trace, (seq, last) => this.#published(seq, last));
         if (tenure.tooLarge) this.#tooLarge++;
       }
     } catch (error) {
@@ -246,6 +253,7 @@ export class ChangePublisher implements OpenPublisher {
       signal,
       tooOld: 'PLACE_LOST',
       lost: (why) => this.#placeLost(why),
+      began: ({ traces = [] }) => (this.#traces = traces),
       passed: (at) => {
         this.#looks.delivered(at.vector);
         this.#readOn = at.seq;
@@ -319,6 +327,7 @@ class Tenure {
   publish(
     change: CommittedChange,
     window: PublishWindow,
+    trace: TraceContext | undefined,
     onStored: (seq: number, mark: PublishedMark) => void,
   ): void {
     const { settings, publication } = this.deps;
@@ -326,12 +335,14 @@ class Tenure {
     const index = transaction === this.#transaction ? this.#index + 1 : 0;
     const subject = settings.subject.of({ table: change.table, op: change.op, origin: change.id.origin });
     const id = `${transaction}/${index}~${this.name}`;
-    const data = this.#encode(change, index, id.length + change.cursor.length);
+    const traceBytes =
+      TRACE_NAMES_BYTES + (trace?.traceparent.length ?? 0) + (trace?.tracestate?.length ?? 0);
+    const data = this.#encode(change, index, id.length + change.cursor.length + (trace ? traceBytes : 0));
     const [expectedSeq, expectedId] = [this.#seq, this.#id];
     window.sent(data.length);
     [this.#seq, this.#id, this.#transaction, this.#index] = [expectedSeq + 1, id, transaction, index];
     const mark = { id, place: change.cursor };
-    publication.publish({ ...mark, subject, data, expectedSeq, expectedId }, (result) => {
+    publication.publish({ ...mark, subject, data, expectedSeq, expectedId, trace }, (result) => {
       if (result.type === 'stored' && result.seq === expectedSeq + 1) onStored(result.seq, mark);
       window.settled(data.length, result, expectedSeq);
     });

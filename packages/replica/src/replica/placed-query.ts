@@ -2,6 +2,8 @@ import { withAbortReason } from '@antiphon/core';
 import { type PlacedResult, type QueryOptions, readWithPlace } from '../read/read.js';
 import { ReadPlaces } from '../read/read-places.js';
 import type { Params } from '../write/statement.js';
+import { calledSpan } from '../tracing/spans.js';
+import { traced } from '../tracing/tracer.js';
 import { insideOf } from './inside.js';
 import type { Replica } from './replica.js';
 
@@ -17,5 +19,9 @@ export async function placedQuery(
 ): Promise<PlacedResult> {
   const { scope, replica: actor } = insideOf(replica);
   const places = new ReadPlaces(scope, () => actor.ask('seal'));
-  return withAbortReason(readWithPlace(scope, places, sql, params, options), options);
+  const reading = (): Promise<PlacedResult> => readWithPlace(scope, places, sql, params, options);
+  return traced(
+    () => calledSpan(scope, 'query', [{ sql }]),
+    () => withAbortReason(reading(), options),
+  );
 }

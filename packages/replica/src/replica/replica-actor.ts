@@ -29,6 +29,7 @@ import { logRescued, logRole } from '../failover/log-role.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
 import { sendsNothing } from '../publish/resend.js';
 import { SealRetry } from './seal-retry.js';
+import { leftUnanswered, starting } from './turn-errors.js';
 import { Term } from './term.js';
 import { GroupCommitter } from '../sync/group-committer.js';
 import type { SyncWrite } from '../state/sync-write.js';
@@ -144,7 +145,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       _: Context<ReplicaProtocol>,
       message: Received<ReplicaProtocol, 'resend'>,
     ): NoReply => {
-      if (this.#term === undefined) return message.reject(notYet());
+      if (this.#term === undefined) return message.reject(starting());
       // In its own time: the relay reads pages of the outbox for it.
       const asked = this.#term.relay?.ask('resend', from, { timeoutMs: RESEND_ANSWER_MS });
       asked?.then(
@@ -376,7 +377,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<Committed> {
-    const { counters, store, health, progress, commits } = this.scope;
+    const { counters, store, health, progress, commits, traces } = this.scope;
     let outcomes: readonly (WriteOutcome | LeftOutWrite)[];
     try {
       outcomes = await store.write(group.map(({ request }) => ({ run: (tx: unknown) => request.run(tx) })));
@@ -389,6 +390,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (outcomes.some((outcome) => outcome.type === 'committed' && outcome.id !== undefined))
       commits.succeeded();
     else for (const outcome of outcomes) if (outcome.type === 'rejected') commits.failed(outcome.error);
+    traces.committed(group, outcomes);
     // Before the answers: the followers get it while the caller is still being told.
     this.#term?.relay?.tell('wake');
     const left: Received<ReplicaProtocol, 'write'>[] = [];
@@ -396,7 +398,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     for (const [index, message] of group.entries()) {
       const outcome = outcomes[index];
       if (outcome?.type === 'left-out') left.push(message);
-      else answered = outcome === undefined ? message.reject(unanswered()) : message.reply(outcome);
+      else answered = outcome === undefined ? message.reject(leftUnanswered()) : message.reply(outcome);
     }
     counters.writes += group.length - left.length;
     progress.moved();
@@ -590,11 +592,3 @@ interface Committed {
 
 /** The database is not what it was, or not this process's any more. */
 const STANDING_STILL = new Set(['DUPLICATE_REPLICA', 'STORE_REPLACED', 'STORE_CORRUPT', 'SCHEMA_DRIFT']);
-
-function unanswered(): AntiphonError {
-  return new AntiphonError('INTERNAL', 'The store left writes without an answer. Please report it.');
-}
-
-function notYet(): AntiphonError {
-  return new AntiphonError('ACTOR_STOPPED', 'The replica is starting. Ask again.');
-}

@@ -1,8 +1,7 @@
 import type { ActorRef, ActorSystem, Exposure } from '@antiphon/actor';
 import {
   AntiphonError,
-  checkOptions,
-  type OptionNames,
+  type QueryResult,
   type RowObject,
   sleep,
   type TransactionId,
@@ -14,11 +13,9 @@ import type { RescueAccess } from '../failover/rescue.js';
 import { switchOver, type SwitchedOver, type SwitchOverOptions } from '../failover/switch-over.js';
 import { takeOver, type TakenOver, type TakeOverOptions } from '../failover/take-over.js';
 import { changesOf, type ChangeOf, type ChangesOptions } from '../read/changes.js';
-import { assertTimeout, Deadline } from '../wait/deadline.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.js';
 import type { QuarantineAccess } from '../repair/quarantine.js';
-import { untilReplicated } from '../state/progress.js';
 import { read, type QueryOptions } from '../read/read.js';
 import {
   removeSubscriptionOf,
@@ -39,24 +36,14 @@ import { eventsOf, type EventsOptions } from './events.js';
 import { healthOf, type ReplicaHealth } from './healthcheck.js';
 import type { HealthOptions } from './problems.js';
 import type { ReplicaEvent } from './replica-event.js';
+import { caughtUp, type CaughtUpOptions } from './caught-up.js';
 import { statusOf, type ReplicaStatus } from './status.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { ExecuteOptions, WriteOptions } from '../write/write-options.js';
 import type { ReadsAccess } from '../state/serving.js';
+import { calledSpan } from '../tracing/spans.js';
+import { type SpanSpec, traced } from '../tracing/tracer.js';
 import type { Writer } from '../write/writer.js';
-
-/** How long to wait for this replica to catch up. */
-export interface CaughtUpOptions {
-  /**
-   * How long to wait, in milliseconds; TIMEOUT after that.
-   * @defaultValue 30 000
-   */
-  readonly timeoutMs?: number;
-  /** Ends the wait. */
-  readonly signal?: AbortSignal;
-}
-
-const CAUGHT_UP_OPTIONS: OptionNames<CaughtUpOptions> = { timeoutMs: true, signal: true };
 
 /**
  * A running replica: one database, kept in step with the others of its cluster. `Tx` is what the
@@ -297,7 +284,6 @@ export interface RunningDeps<Tx> {
 /** What serves a replica needs more of it than the interface has. */
 export type Inside = Pick<RunningDeps<unknown>, 'scope' | 'replica'>;
 
-const DEFAULT_CAUGHT_UP_MS = 30_000;
 /**
  * Of the time for closing: what may be spent on sending the rest, then on leaving the in-sync set,
  * then on the actors.
@@ -347,14 +333,16 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   transaction<T>(run: (tx: Tx) => T, options?: WriteOptions): Promise<WriteResult<T>> {
-    return withAbortReason(this.deps.writer.transaction(run, options), options);
+    const describe = (): SpanSpec => calledSpan(this.deps.scope, 'transaction');
+    return traced(describe, () => withAbortReason(this.deps.writer.transaction(run, options), options));
   }
 
   execute(
     statements: readonly Statement[],
     options?: ExecuteOptions,
   ): Promise<WriteResult<readonly number[]>> {
-    return withAbortReason(this.deps.writer.execute(statements, options), options);
+    const describe = (): SpanSpec => calledSpan(this.deps.scope, 'execute', statements);
+    return traced(describe, () => withAbortReason(this.deps.writer.execute(statements, options), options));
   }
 
   async query<R = RowObject>(
@@ -362,8 +350,10 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     params: Params = [],
     options: QueryOptions = {},
   ): Promise<readonly R[]> {
-    const reading = read(this.deps.scope, sql, params, options);
-    const result = await withAbortReason(reading, options);
+    const { scope } = this.deps;
+    const describe = (): SpanSpec => calledSpan(scope, 'query', [{ sql }]);
+    const reading = (): Promise<QueryResult> => read(scope, sql, params, options);
+    const result = await traced(describe, () => withAbortReason(reading(), options));
     const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
     return rows as readonly R[];
   }
@@ -440,28 +430,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   }
 
   caughtUp(options: CaughtUpOptions = {}): Promise<void> {
-    return withAbortReason(this.#caughtUp(options), options);
-  }
-
-  async #caughtUp(options: CaughtUpOptions): Promise<void> {
-    const { positions, progress, log, health, clock, closing } = this.deps.scope;
-    checkOptions(options, CAUGHT_UP_OPTIONS, 'caughtUp()');
-    const { timeoutMs = DEFAULT_CAUGHT_UP_MS, signal } = options;
-    assertTimeout(timeoutMs);
-    const { stopped } = health;
-    if (stopped !== undefined) throw stopped;
-    const deadline = new Deadline(clock, timeoutMs, [signal, closing], 'the log says how far it goes');
-    try {
-      const { lastSeq } = await deadline.race(log.identity(deadline.signal));
-      positions.sawEnd(Math.max(lastSeq, positions.end));
-      await untilReplicated(progress, health, () => positions.applied >= lastSeq, {
-        timeoutMs: deadline.leftMs,
-        what: `everything up to entry ${lastSeq} of the log is applied here`,
-        signal: deadline.signal,
-      });
-    } finally {
-      deadline.end();
-    }
+    return withAbortReason(caughtUp(this.deps.scope, options), options);
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Bus, Role } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
 import { roleOf } from '../state/authority.js';
+import type { TracedCluster } from '../tracing/spans.js';
 import { insideOf } from './inside.js';
 import type { Replica } from './replica.js';
 import { lifecycleOf } from './status.js';
@@ -14,6 +15,8 @@ export interface Takes {
 /** What serves a replica to programs elsewhere over the connection that it has. */
 export interface ServedBus {
   readonly bus: Bus;
+  /** What spans are about that are made here for it. */
+  readonly traced: TracedCluster;
   /** As it is now. */
   readonly takes: Takes;
   /** Called when `takes` may be another, and sometimes when it is not. Returns how to stop. */
@@ -26,6 +29,7 @@ export function servedBus(replica: Replica<unknown>): ServedBus {
   const { bus, health, serving, authority } = scope;
   return {
     bus,
+    traced: scope,
     get takes() {
       const [lifecycle, role] = [lifecycleOf(scope), roleOf(authority)];
       return takesOf({ lifecycle, role, hasFailover: authority.byTerm, isDrained: serving.isDrained });

@@ -69,6 +69,9 @@ import { lifecycleOf, statusOf, type ReplicaStatus } from '../replica/status.js'
 import { parseSessionToken, type SessionPosition } from '../state/session.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { Writer } from '../write/writer.js';
+import type { AskedRequest } from '../write/write-options.js';
+import { inContext } from '../tracing/tracer.js';
+import { type Served, servedSpans } from '../tracing/served.js';
 
 /** What anybody may ask of a replica, on `antiphon.<cluster>.replica.<id>.<command>`. */
 export interface MailboxProtocol {
@@ -234,18 +237,26 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       _: unknown,
       message: Later<'execute'>,
     ): NoReply => {
-      const { statements, timeoutMs, acks, requestId, ...asked } = request;
+      const { statements, timeoutMs, acks, requestId, ...asked }: typeof request & AskedRequest = request;
       const options = {
         ...(timeoutMs !== undefined && { timeoutMs }),
         ...(acks !== undefined && { acks }),
         ...(requestId !== undefined && { requestId }),
       };
-      return later(message, this.writer.execute(statements, options, asked));
+      return later(
+        message,
+        inContext(asked.context, () => this.writer.execute(statements, options, asked)),
+      );
     },
     withdraw: ({ requestId, call }: { requestId: string; call: string }): void =>
       this.writer.withdraw(requestId, call),
-    query: ({ sql, params, ...options }: QueryRequest, _: unknown, message: Later<'query'>): NoReply =>
-      later(message, readWithPlace(this.scope, this.#places, sql, params, options)),
+    query: (request: QueryRequest, _: unknown, message: Later<'query'>): NoReply => {
+      const { sql, params, context, ...options }: QueryRequest & Served = request;
+      return later(
+        message,
+        inContext(context, () => readWithPlace(this.scope, this.#places, sql, params, options)),
+      );
+    },
     outcome: ({ id }: { id: string }, _: unknown, message: Later<'outcome'>): NoReply =>
       later(message, findOutcome(this.scope, this.replica, id)),
     outcomes: (
@@ -393,6 +404,7 @@ export function exposeMailbox(scope: ReplicaScope, mailbox: ActorRef<MailboxProt
   return exposeActor(mailbox, scope.bus, mailboxPrefix(scope.cluster, scope.id), COMMANDS, {
     timeoutMs: ANSWER_TIMEOUT_MS,
     bundles: { commands: ['query'], clock: scope.clock },
+    around: servedSpans(scope),
   });
 }
 

@@ -36,6 +36,7 @@ import { LeftOutWatch } from '../state/left-out-watch.js';
 import { Positions } from '../state/positions.js';
 import { Progress } from '../state/progress.js';
 import { Serving } from '../state/serving.js';
+import { WriteTraces } from '../state/write-traces.js';
 import { SentMessages } from '../state/sent-messages.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { Sync } from '../sync/sync.js';
@@ -72,6 +73,7 @@ export async function prepare(
     subscriptions: new ActiveSubscriptions(),
     publishing: new Publishing(),
     serving: new Serving(checked.reads, checked.clock),
+    traces: new WriteTraces(),
     barrier: new ReadBarrier(checked, checked.positions, checked.progress),
     freshness: new Freshness(checked),
     held: await openLease(checked, deadline),

@@ -1,3 +1,4 @@
+import type { SpanContext } from '@opentelemetry/api';
 import type {
   AntiphonError,
   CompareOptions,
@@ -75,6 +76,8 @@ export interface RejudgeResult {
 
 export interface WriteMessage {
   run(tx: unknown): unknown;
+  /** The span of its commit: what follows from it goes on with it. */
+  readonly trace?: SpanContext;
 }
 
 /** What an origin answers to whoever misses one of its transactions. */

@@ -15,6 +15,7 @@ import type { Positions } from './positions.js';
 import type { Publishing } from './publishing.js';
 import type { Progress } from './progress.js';
 import type { Serving } from './serving.js';
+import type { WriteTraces } from './write-traces.js';
 import type { SentMessages } from './sent-messages.js';
 import type { ActiveSubscriptions } from './active-subscriptions.js';
 import type { Authority } from './authority.js';
@@ -66,6 +67,7 @@ export interface Scope extends Settings {
   readonly subscriptions: ActiveSubscriptions;
   readonly publishing: Publishing;
   readonly serving: Serving;
+  readonly traces: WriteTraces;
   /** Aborted, with a CLOSED error, as soon as the replica begins to close. */
   readonly closing: AbortSignal;
 }

@@ -1,3 +1,4 @@
+import type { SpanContext } from '@opentelemetry/api';
 import {
   abortError,
   type AckLevel,
@@ -28,6 +29,8 @@ export interface SyncWriteOptions {
   readonly signal?: AbortSignal;
   /** Why it has not begun, when nobody has told it, after so long. */
   readonly inTheWay?: (waitedMs: number) => AntiphonError | undefined;
+  /** The span of its commit: what follows from it goes on with it. */
+  readonly trace?: SpanContext | undefined;
 }
 
 /**
@@ -37,6 +40,7 @@ export interface SyncWriteOptions {
 export class SyncWrite {
   readonly promise: Promise<WriteResult<unknown>>;
   readonly acks: AckLevel;
+  readonly trace: SpanContext | undefined;
   readonly submittedAtMs: number;
   /** Times that certification rejected it for a conflict of its own. */
   conflicts = 0;
@@ -62,10 +66,11 @@ export class SyncWrite {
 
   constructor(
     private readonly work: (tx: unknown) => unknown,
-    { acks, timeoutMs, signal, inTheWay = () => undefined }: SyncWriteOptions,
+    { acks, timeoutMs, signal, inTheWay = () => undefined, trace }: SyncWriteOptions,
     private readonly clock: Clock,
   ) {
     this.acks = acks;
+    this.trace = trace;
     this.#inTheWay = inTheWay;
     this.submittedAtMs = clock.monotonicMs();
     this.promise = new Promise((resolve, reject) => {

@@ -26,6 +26,7 @@ import type { Sync } from './sync.js';
 import type { SyncWrite } from '../state/sync-write.js';
 import { performOnWrites } from './write-effects.js';
 import { waitsForOthers, WriteQueue } from './write-queue.js';
+import { sending, type TracedWrite } from '../tracing/sending.js';
 
 /** Maximum certification conflicts of a write before its caller gets a ConflictError. */
 const MAX_CONFLICTS = 10;
@@ -340,14 +341,18 @@ export class GroupCommitter {
     }
     counters.publishedMessages++;
     counters.publishedBytes += message.data.length;
+    const writes = flight.flying.flatMap(tracedWriteOf);
+    const spans = writes.length === 0 ? undefined : sending(this.scope, writes);
     const request = {
       origin: id,
       id: attemptOf(flight),
       data: message.data,
       expectedLastSeqOfOrigin: flight.after,
+      ...(spans && { traces: spans.traces }),
     };
     const answer = new Promise<AppendResult>((settled) => log.append(request, settled));
     const result = await this.sync.inTheWay.during(NATS_IS_SILENT, answer);
+    spans?.settled(result);
     if (result.type === 'stored')
       return { type: 'stored', seq: result.seq, accepted: isSurelyAccepted(this.scope) };
     const { error } = result;
@@ -456,6 +461,10 @@ export class GroupCommitter {
       write.reject(error);
     }
   }
+}
+
+function tracedWriteOf({ write: { trace }, ran: { id } }: Flying): readonly TracedWrite[] {
+  return trace === undefined || id === undefined ? [] : [{ counter: id.counter, trace }];
 }
 
 /** What ran, what failed, and what did not fit and comes next. */

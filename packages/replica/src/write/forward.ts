@@ -21,6 +21,7 @@ import type { Statement } from './statement.js';
 import { outlastingRequest, unknownRequest, whyAskNobodyElse } from './request-id.js';
 import type { Executed, Request } from './requests.js';
 import type { AskedRequest, WriteOptions } from './write-options.js';
+import { traceHeaders } from '../tracing/tracer.js';
 
 /**
  * An answer may have been lost: it is asked for again after so long, twice as long, and so on, and
@@ -185,7 +186,7 @@ export class Forwarding {
     const { bus, cluster } = this.scope;
     const { id, statements } = this.request;
     const { acks } = this.options;
-    const mailbox = remoteRef<Primary>(bus, mailboxPrefix(cluster, primary));
+    const mailbox = remoteRef<Primary>(bus, mailboxPrefix(cluster, primary), { headers: traceHeaders });
     const interrupted = new AbortController();
     const { signal } = interrupted;
     this.#interrupt = () => interrupted.abort();

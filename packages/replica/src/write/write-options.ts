@@ -1,3 +1,4 @@
+import type { Context } from '@opentelemetry/api';
 import type { AckLevel, OptionNames } from '@antiphon/core';
 
 /** How long a write may take, and what it waits for. */
@@ -57,4 +58,6 @@ export interface AskedRequest {
   readonly lostPrimaries?: number;
   /** Of the last of them: it is not counted again. */
   readonly lostEpoch?: number;
+  /** Of this process, not of the message: the span that serves it. */
+  readonly context?: Context;
 }

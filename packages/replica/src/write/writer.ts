@@ -1,9 +1,11 @@
 import type { ActorRef } from '@antiphon/actor';
+import { type SpanContext, SpanKind } from '@opentelemetry/api';
 import {
   abortError,
   AntiphonError,
   checkOptions,
   durationText,
+  formatTransactionId,
   parseAcks,
   sentence,
   type TransactionId,
@@ -21,7 +23,7 @@ import { isPrimary, knownOf } from '../state/authority.js';
 import { LocalWrite, type LocalWriteOptions } from './local-write.js';
 import { assertRequestId } from './request-id.js';
 import { Requests } from './requests.js';
-import type { ReplicaProtocol } from '../state/protocols.js';
+import type { ReplicaProtocol, WriteMessage } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { sessionPosition } from '../state/session.js';
 import type { WriteResult } from '../state/write-result.js';
@@ -40,7 +42,9 @@ import {
   type WriteOptions,
 } from './write-options.js';
 import type { Sync } from '../sync/sync.js';
-import { SyncWrite } from '../state/sync-write.js';
+import { stepSpan } from '../tracing/spans.js';
+import { sampled, type SpanSpec, tracedWithin } from '../tracing/tracer.js';
+import { SyncWrite, type SyncWriteOptions } from '../state/sync-write.js';
 
 /** Local writes, from this process or over the bus. */
 export class Writer<Tx> {
@@ -86,7 +90,8 @@ export class Writer<Tx> {
     this.#assertWritable();
     const { sync, limits, clock } = this.scope;
     const limit = limitOf(options, limits.writeTimeoutMs);
-    if (sync !== undefined) return this.#synchronously(sync, run, options, limit);
+    if (sync !== undefined)
+      return this.#committing((trace) => this.#synchronously(sync, run, options, { ...limit, trace }));
     if (options.acks !== undefined) throw needsSync('acks');
     const left = this.scope.held.bars ? await this.#leased(limit) : limit;
     const { signal } = limit;
@@ -97,11 +102,23 @@ export class Writer<Tx> {
     const write = new LocalWrite(leased, left, clock);
     this.#open.add(write);
     try {
-      return await this.#locally(write, signal === undefined ? {} : { signal });
+      return await this.#committing((trace) =>
+        this.#locally(write, { ...(signal && { signal }), ...(trace && { trace }) }),
+      );
     } finally {
       write.end();
       this.#open.delete(write);
     }
+  }
+
+  /** From when it may run to when it is decided. */
+  #committing<T>(run: (trace: SpanContext | undefined) => Promise<WriteResult<T>>): Promise<WriteResult<T>> {
+    const describe = (): SpanSpec => stepSpan('commit', this.scope, SpanKind.INTERNAL);
+    return tracedWithin(describe, async (span) => {
+      const result = await run(sampled(span));
+      if (result.id !== undefined) span?.setAttribute('antiphon.transaction', formatTransactionId(result.id));
+      return result;
+    });
   }
 
   /** The replica is closing: nobody is left to decide what still waits. */
@@ -182,9 +199,12 @@ export class Writer<Tx> {
     );
   }
 
-  async #locally<T>(write: LocalWrite<T>, limit: Pick<LocalWriteOptions, 'signal'>): Promise<WriteResult<T>> {
+  async #locally<T>(
+    write: LocalWrite<T>,
+    { trace, ...limit }: Pick<LocalWriteOptions, 'signal'> & Pick<WriteMessage, 'trace'>,
+  ): Promise<WriteResult<T>> {
     const { counters, clock, positions, store, held } = this.scope;
-    const request = { run: write.run };
+    const request = { run: write.run, ...(trace && { trace }) };
     const ask = (): Promise<WriteOutcome> => this.replica.ask('write', request, { timeoutMs: Infinity });
     for (let attempt = 0; ; attempt++) {
       try {
@@ -246,7 +266,7 @@ export class Writer<Tx> {
     sync: Sync,
     run: (tx: Tx) => T,
     { acks }: WriteOptions,
-    limit: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    limit: Pick<SyncWriteOptions, 'timeoutMs' | 'signal' | 'trace'>,
   ): Promise<WriteResult<T>> {
     const { clock, health, id } = this.scope;
     const level = acks === undefined ? sync.settings.acks : parseAcks(acks);
@@ -316,7 +336,8 @@ export class Writer<Tx> {
     const forwarding = new Forwarding(this.scope, request, options, { here, untilMs, asked });
     this.#forwarded.add(forwarding);
     try {
-      return await forwarding.run();
+      const describe = (): SpanSpec => stepSpan('forward', this.scope, SpanKind.CLIENT);
+      return await tracedWithin(describe, () => forwarding.run());
     } finally {
       this.#forwarded.delete(forwarding);
     }

@@ -1,9 +1,11 @@
 import { type Client, connect, type ConnectOptions, type Session } from '@antiphon/client';
 import { CONNECT_OPTIONS } from '@antiphon/client/internal';
+import { inContext, isUnderTrace } from '@antiphon/replica/internal';
 import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fastifyPlugin from 'fastify-plugin';
 import { errorAnswer } from '../http/http-error.js';
+import { traceOf } from '../http/traced-request.js';
 import { SessionHeader } from './session-header.js';
 
 declare module 'fastify' {
@@ -62,6 +64,11 @@ async function plugin(app: FastifyInstance, options: AntiphonPluginOptions): Pro
     getter(this: FastifyRequest) {
       return sessions.of(this);
     },
+  });
+  // Where an instrumentation of Node.js goes on with the trace, it is under way already.
+  app.addHook('onRequest', ({ headers }, _, done) => {
+    if (isUnderTrace()) done();
+    else inContext(traceOf(headers), done);
   });
   app.addHook('onError', async (_, reply, error) => {
     if (LOST.has(error.code)) sessions.end(reply);

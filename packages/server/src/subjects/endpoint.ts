@@ -6,6 +6,8 @@ import {
   toAntiphonError,
 } from '@antiphon/core';
 import type { Logger } from '@antiphon/replica';
+import { callSpan, contextOf, type SpanSpec, traced, type TracedCluster } from '@antiphon/replica/internal';
+import { ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
 import { errorAnswer, HttpError } from '../http/http-error.js';
 import type { Answered } from '../operations/operation.js';
 import { formatOf, JSON_FORMAT, type MessageFormat, tooLarge } from './message-format.js';
@@ -18,6 +20,8 @@ export interface EndpointSpec {
   /** As NATS's tools show it. */
   readonly name: 'read' | 'write';
   readonly subject: string;
+  /** What its spans are about. */
+  readonly cluster: TracedCluster;
   /** Throws what the answer is to say then. */
   run(data: Uint8Array, format: MessageFormat): Promise<Answered>;
 }
@@ -105,13 +109,24 @@ export class Endpoint {
     try {
       if (request.respond === undefined) throw withoutReply();
       format = formatOf(request.header?.('Content-Type'));
-      const answered = await this.spec.run(request.data, format);
+      const answered = await this.#traced(request, () => this.spec.run(request.data, format));
       this.#respond(request, format, answered, {});
     } catch (thrown) {
       this.#refuse(request, format, thrown);
     } finally {
       this.#tookMs += performance.now() - startedMs;
     }
+  }
+
+  #traced<T>(request: BusRequest, run: () => Promise<T>): Promise<T> {
+    const { cluster, name } = this.spec;
+    const describe = (): SpanSpec =>
+      callSpan(cluster, {
+        operation: name === 'read' ? 'query' : 'execute',
+        kind: SpanKind.SERVER,
+        parent: contextOf((header) => request.header?.(header)) ?? ROOT_CONTEXT,
+      });
+    return traced(describe, run);
   }
 
   #refuse(request: BusRequest, format: MessageFormat, thrown: unknown): void {

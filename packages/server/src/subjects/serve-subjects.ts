@@ -78,9 +78,11 @@ class SubjectService implements ServedSubjects {
     const writes = this.#runner(executeBody, (body, { valueOf }) =>
       executeOf({ timeoutMs, ...body }, valueOf),
     );
-    const { bus } = served;
-    this.#reading = new Endpoint(bus, { name: 'read', subject: this.read, run: reads }, logger);
-    this.#writing = new Endpoint(bus, { name: 'write', subject: this.write, run: writes }, logger);
+    const { bus, traced } = served;
+    const reading = { name: 'read', subject: this.read, cluster: traced, run: reads } as const;
+    const writing = { name: 'write', subject: this.write, cluster: traced, run: writes } as const;
+    this.#reading = new Endpoint(bus, reading, logger);
+    this.#writing = new Endpoint(bus, writing, logger);
     this.#discovery = answerDiscovery(bus, () => this.#describe());
     this.#stopListening = served.onChange(() => this.#follow());
     this.#follow();

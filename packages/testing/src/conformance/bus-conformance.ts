@@ -82,6 +82,19 @@ function describeDelivery(bus: () => Pair): void {
     expect(answers).toEqual(['answer to x', 'answer to y', 'answer to z']);
   });
 
+  it('brings the headers of a request, whatever the case of their names', async () => {
+    bus().two.subscribe(SUBJECT, ({ header, respond }) =>
+      respond?.(bytes(`${header?.('X-One') ?? 'none'} ${header?.('x-two') ?? 'none'}`)),
+    );
+    await eventually('somebody answers', async () => {
+      const answer = await bus()
+        .one.request(SUBJECT, bytes(''), { timeoutMs: 1000, headers: { 'x-one': 'a b', 'x-two': 'c' } })
+        .catch(() => undefined);
+      return text(answer) === 'a b c';
+    });
+    expect(text(await bus().one.request(SUBJECT, bytes(''), { timeoutMs: 5000 }))).toBe('none none');
+  });
+
   it('brings each message to one of a queue group', async () => {
     const counts = [0, 0];
     for (const index of [0, 1])

@@ -3,6 +3,7 @@ import { describeAppending, describeLostConnection } from './log/appending.js';
 import { describeExpectations, describeWrongExpectations } from './log/expecting.js';
 import { describeOpening } from './log/opening.js';
 import { describeReading } from './log/reading.js';
+import { describeTraces } from './log/traces.js';
 import type { LogHarness } from './log-harness.js';
 
 /**
@@ -31,5 +32,6 @@ export function logConformance(name: string, makeHarness: () => Promise<LogHarne
     describeWrongExpectations(current);
     describeLostConnection(current);
     describeReading(current);
+    describeTraces(current);
   });
 }

@@ -5,7 +5,7 @@ import type { LogHarness } from '../log-harness.js';
 import { ALL, append, appendSurely, fill, numbers, readTo, text } from './use.js';
 import { eventually } from '../../eventually.js';
 
-interface Opened {
+export interface Opened {
   readonly log: Log;
   readonly generation: string;
   read(fromSeq: number, durable?: string): Promise<LogReader>;
@@ -194,7 +194,7 @@ function describeDurables(harness: () => LogHarness, opened: () => Promise<Opene
   });
 }
 
-async function openedOf(harness: LogHarness): Promise<Opened> {
+export async function openedOf(harness: LogHarness): Promise<Opened> {
   const log = await harness.connect();
   const { generation } = await log.open({ create: true });
   const read = (fromSeq: number, durable?: string): Promise<LogReader> =>

@@ -1,4 +1,10 @@
-import { AntiphonError, type Bus, type BusRequest, type BusSubscription } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Bus,
+  type BusHeaders,
+  type BusRequest,
+  type BusSubscription,
+} from '@antiphon/core';
 import { closed, unavailable, type Link } from '../link.js';
 import type { BusListener, MemoryBus } from './memory-bus.js';
 
@@ -15,13 +21,9 @@ export class MemoryBusConnection implements Bus {
     this.link.send(() => void this.bus.deliver({ subject, data: copy }));
   }
 
-  request(
-    subject: string,
-    data: Uint8Array,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Uint8Array> {
+  request(subject: string, data: Uint8Array, options: Parameters<Bus['request']>[2]): Promise<Uint8Array> {
     const { link, bus } = this;
-    const { signal, timeoutMs } = options;
+    const { signal, timeoutMs, headers } = options;
     return new Promise((resolve, reject) => {
       const end = (settle: () => void): void => {
         stopListening();
@@ -53,7 +55,7 @@ export class MemoryBusConnection implements Bus {
         link.receive(() => end(() => resolve(answerCopy)));
       };
       link.send(() => {
-        const receivers = bus.deliver({ subject, data: copy, respond });
+        const receivers = bus.deliver({ subject, data: copy, respond, ...(headers && withHeaders(headers)) });
         if (receivers === 0) link.receive(() => fail(nobody(subject)));
       });
     });
@@ -74,6 +76,11 @@ export class MemoryBusConnection implements Bus {
     const unsubscribe = (): void => this.bus.remove(listener);
     return { unsubscribe, drain: () => this.link.call(`drain ${subject}`, unsubscribe).catch(unsubscribe) };
   }
+}
+
+function withHeaders(headers: BusHeaders): Pick<BusRequest, 'header'> {
+  const byName = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+  return { header: (name) => byName.get(name.toLowerCase()) };
 }
 
 function timedOut(subject: string, timeoutMs: number): AntiphonError {

@@ -19,6 +19,9 @@ const LATEST_REPLY_MS = 60;
 /** How much later than its time limit a late publish arrives, at most. */
 const LATEST_ARRIVAL_MS = 3000;
 
+/** Of one entry, as JetStream's adapter has it. */
+const MAX_TRACES = 64;
+
 /** One process's view of a `MemoryLog`. */
 export class MemoryLogConnection implements Log {
   readonly #readers = new Set<MemoryLogReader>();
@@ -96,11 +99,7 @@ export class MemoryLogConnection implements Log {
     });
   }
 
-  async read(options: {
-    readonly generation: string;
-    readonly fromSeq: number;
-    readonly durable?: string;
-  }): Promise<LogReader> {
+  async read(options: Parameters<Log['read']>[0]): Promise<LogReader> {
     const reader = new MemoryLogReader(this.log, this.link, options);
     await this.link.call('read the log', () => reader.attach());
     this.#readers.add(reader);
@@ -160,7 +159,10 @@ export class MemoryLogConnection implements Log {
     const { id, expectedLastSeq } = request;
     const before = this.#lastSent;
     this.#lastSent = { id, expectedLastSeq, outcome };
-    const sent = { ...request, data: request.data.slice() };
+    const { traces = [], ...others } = request;
+    const kept =
+      traces.length === 0 || request.data.length >= this.maxMessageBytes ? [] : traces.slice(0, MAX_TRACES);
+    const sent = { ...others, data: request.data.slice(), ...(kept.length > 0 && { traces: kept }) };
     const chained = before?.expectedLastSeq !== undefined && before.expectedLastSeq + 1 === expectedLastSeq;
     return chained && before.outcome.isOpen() ? { ...sent, expectedLastId: before.id } : sent;
   }

@@ -6,6 +6,7 @@ export interface ReadOptions {
   readonly generation: string;
   readonly fromSeq: number;
   readonly durable?: string;
+  readonly traced?: boolean;
 }
 
 /** Reads on from a place in a `MemoryLog`; waits while the connection is broken. */
@@ -88,7 +89,8 @@ export class MemoryLogReader implements LogReader {
     this.#check();
     const entries = this.log.stream.range(this.#nextSeq, maxEntries, maxBytes);
     this.#nextSeq += entries.length;
-    return entries;
+    if (this.options.traced !== true) return entries;
+    return entries.map((entry) => this.log.stream.withTraces(entry));
   }
 
   #transfer(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Clock, LogEntry, LogIdentity } from '@antiphon/core';
+import type { Clock, LogEntry, LogIdentity, TransactionTrace } from '@antiphon/core';
 
 export interface StreamOptions {
   readonly clock: Clock;
@@ -19,6 +19,7 @@ export interface StreamAppend {
   readonly expectedLastSeqOfOrigin?: number;
   /** The id of the log's last entry, of whatever origin (docs/decisions/0010). */
   readonly expectedLastId?: string;
+  readonly traces?: readonly TransactionTrace[];
 }
 
 /**
@@ -28,6 +29,8 @@ export interface StreamAppend {
 export class Stream {
   readonly durables = new Map<string, number>();
   readonly #remembered = new Map<string, { readonly seq: number; readonly atMs: number }>();
+  /** Beside the entries: only readers that ask for them are told. */
+  readonly #traces = new Map<number, readonly TransactionTrace[]>();
   #entries: LogEntry[] = [];
   /** Of the entries, in their order. */
   #ids: string[] = [];
@@ -66,6 +69,7 @@ export class Stream {
     this.#storedAtMs = Math.max(this.options.clock.nowMs(), this.#storedAtMs + MICROSECOND_MS);
     const storedAtMs = this.#storedAtMs;
     this.#entries.push({ seq, origin: request.origin, data: request.data.slice(), storedAtMs });
+    if (request.traces !== undefined) this.#traces.set(seq, request.traces);
     this.#ids.push(request.id);
     this.#remembered.set(request.id, { seq, atMs: this.options.clock.monotonicMs() });
     return { type: 'stored', seq, duplicate: false };
@@ -88,6 +92,11 @@ export class Stream {
   withAttempt(entry: LogEntry | undefined): LogEntry | undefined {
     const attempt = entry && this.#ids[entry.seq - this.#firstSeq];
     return entry && { ...entry, ...(attempt === undefined ? {} : { attempt }) };
+  }
+
+  withTraces(entry: LogEntry): LogEntry {
+    const traces = this.#traces.get(entry.seq);
+    return traces === undefined ? entry : { ...entry, traces };
   }
 
   /** From `fromSeq` on, within the limits, but one at least if there is any. */
@@ -113,6 +122,7 @@ export class Stream {
     this.#entries = this.#entries.slice(first - this.#firstSeq);
     this.#ids = this.#ids.slice(first - this.#firstSeq);
     this.#firstSeq = first;
+    for (const seq of this.#traces.keys()) if (seq < first) this.#traces.delete(seq);
   }
 
   /** The newest entries are gone, as after a power cut of a server that had not fsynced them. */
@@ -120,6 +130,7 @@ export class Stream {
     this.#entries = this.#entries.slice(0, Math.max(0, this.#entries.length - count));
     this.#ids = this.#ids.slice(0, this.#entries.length);
     for (const [id, { seq }] of this.#remembered) if (seq > this.lastSeq) this.#remembered.delete(id);
+    for (const seq of this.#traces.keys()) if (seq > this.lastSeq) this.#traces.delete(seq);
   }
 
   #lastSeqOf(origin: string): number {
