@@ -331,6 +331,7 @@ export {
   type PrepareOptions,
   type QuarantinedMessage,
   type QueryResult,
+  type RowStream,
   type Recapturing,
   type Refusal,
   type RowConflict,

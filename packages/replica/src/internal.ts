@@ -23,6 +23,7 @@ export { assertStatements } from './write/statement.js';
 export { idFrom } from './config/ids.js';
 export { handOverAhead } from './replica/hand-over-ahead.js';
 export { placedQuery } from './replica/placed-query.js';
+export { placedStream, type PlacedStream } from './replica/placed-stream.js';
 export { clusterPorts, type ClusterPorts } from './replica/cluster-ports.js';
 export { servedBus, type ServedBus, type Takes } from './replica/served-bus.js';
 export { guardedLogger, silentLogger } from './config/logger.js';

@@ -23,6 +23,7 @@ const OPTIONS: OptionNames<SqliteOptions> = {
     file: OPTION.text,
     synchronous: oneOf('normal', 'full'),
     readers: OPTION.count,
+    streams: OPTION.count,
     busyTimeoutMs: OPTION.count,
   },
 };

@@ -23,7 +23,7 @@ import { bindingOf, type SqliteValue } from './values.js';
 const REPLACEMENT = '\ufffd';
 /** Canonical bytes are hashed in pieces of about this size. */
 const HASH_BYTES = 65_536;
-const BUSY_TIMEOUT_MS = 1000;
+export const BUSY_TIMEOUT_MS = 1000;
 /** Of parameters, which SQLite keeps with their statement. */
 const MOST_KEPT_BYTES = 65_536;
 /** What a value takes besides its text or bytes. */
@@ -126,7 +126,7 @@ function tooMuch(what: string, context: Readonly<Record<string, unknown>>, sql: 
 }
 
 /** About what it takes on its way; text counts by its characters. */
-function bytesOf(row: Row): number {
+export function bytesOf(row: Row): number {
   let bytes = 0;
   for (const value of row) bytes += VALUE_BYTES + (valueLength(value) ?? 0);
   return bytes;

@@ -1,11 +1,9 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { AntiphonError } from '@antiphon/core';
 import { AnswerFrames } from './answer-frames.js';
 import { ANSWERS_FD } from './answer-pipe.js';
-import { environmentOfHelpers } from './helper-environment.js';
+import { startProgram } from './reading-program.js';
 import type { ReadMessage, ReadReply, ReadRequest, ReadResult } from './reader-protocol.js';
 
 const KEPT_STDERR_CHARACTERS = 2000;
@@ -19,19 +17,6 @@ export interface Reading {
   readonly request: ReadRequest;
   resolve(result: ReadResult): void;
   reject(error: unknown): void;
-}
-
-/** Plain JavaScript: beside this file when it is built, in `dist` when the sources run. */
-function programPath(): string {
-  const here = import.meta.url;
-  const path = fileURLToPath(
-    new URL(here.endsWith('.ts') ? '../dist/reader-process.js' : './reader-process.js', here),
-  );
-  if (existsSync(path)) return path;
-  throw new AntiphonError(
-    'INTERNAL',
-    'The reader of @antiphon/sqlite is not built. Run `npm run build` first.',
-  );
 }
 
 /** One that was sent. What nobody waits for here any more has no `reading`. */
@@ -69,13 +54,8 @@ export class ReaderChild {
     file: string,
     private readonly listener: ReaderListener,
   ) {
-    this.#process = fork(programPath(), [file, String(process.pid)], {
-      serialization: 'advanced',
-      execArgv: [],
-      env: environmentOfHelpers(),
-      // The last one is ANSWERS_FD.
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc', 'pipe'],
-    });
+    // The pipe is ANSWERS_FD.
+    this.#process = startProgram('reader-process', file, ['pipe']);
     const frames = new AnswerFrames();
     // With too many open files there are no streams, whatever their types say.
     const streams = this.#process.stdio as ChildProcess['stdio'] | undefined;

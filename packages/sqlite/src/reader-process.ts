@@ -1,10 +1,9 @@
-import { Worker } from 'node:worker_threads';
 import { toAntiphonError } from '@antiphon/core';
 import { AnswerPipe } from './answer-pipe.js';
 import { storeError } from './errors.js';
+import { endWithParent } from './parent-watch.js';
 import { ReadWork } from './read-work.js';
 import type { ReadMessage, ReadReply } from './reader-protocol.js';
-import type { ReaderWatch } from './reader-watchdog.js';
 
 /** Answers are written together, but for those that are there for longer. */
 const HELD_MS = 1;
@@ -15,19 +14,8 @@ const HELD_MS = 1;
  * be interrupted from outside, so whoever waits no longer kills the process (docs/decisions/0035).
  */
 function main(file: string, parentPid: number): void {
-  // A Ctrl-C in a terminal is meant for the parent, which may have to read once more before it
-  // ends.
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => undefined);
-  process.on('disconnect', () => process.exit());
-  // In the middle of a read nothing is heard or sent here: another thread looks whether the parent
-  // is gone, and sends the answers that are there.
   const answers = new AnswerPipe();
-  const watch: ReaderWatch = { parentPid, memory: answers.memory };
-  new Worker(new URL('./reader-watchdog.js', import.meta.url), {
-    workerData: watch,
-    execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
-  }).unref();
+  endWithParent(parentPid, answers.memory);
   const work = new ReadWork(file);
   process.on('message', (messages: readonly ReadMessage[]) => {
     let flushedMs = performance.now();

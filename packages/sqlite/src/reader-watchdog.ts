@@ -3,8 +3,8 @@ import { AnswerPipe } from './answer-pipe.js';
 
 export interface ReaderWatch {
   readonly parentPid: number;
-  /** Of the answers that the main thread holds. */
-  readonly memory: SharedArrayBuffer;
+  /** Of the answers that the main thread holds; absent where it holds none. */
+  readonly memory?: SharedArrayBuffer;
 }
 
 const INTERVAL_MS = 500;
@@ -26,14 +26,16 @@ function hasParent(): boolean {
 }
 
 function watch(): void {
-  const answers = new AnswerPipe(memory);
+  const answers = memory && new AnswerPipe(memory);
+  const nothing = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   try {
     for (let lookMs = performance.now(); ;) {
       if (performance.now() >= lookMs) {
         if (!hasParent()) break;
         lookMs = performance.now() + INTERVAL_MS;
       }
-      answers.watch(INTERVAL_MS, HELD_MS);
+      if (answers === undefined) Atomics.wait(nothing, 0, 0, INTERVAL_MS);
+      else answers.watch(INTERVAL_MS, HELD_MS);
     }
   } catch {
     // Nobody reads the pipe any more.

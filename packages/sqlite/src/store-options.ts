@@ -18,6 +18,11 @@ export interface SqliteOptions {
    */
   readonly readers?: number;
   /**
+   * Maximum streams of rows at once, 1 to 64, each with a process of its own.
+   * @defaultValue 4
+   */
+  readonly streams?: number;
+  /**
    * How long to wait for another program's transaction, in milliseconds; STORE_BUSY after that.
    * @defaultValue 5000
    */
@@ -26,6 +31,7 @@ export interface SqliteOptions {
 
 export const DEFAULT_BUSY_TIMEOUT_MS = 5000;
 const DEFAULT_READERS = 2;
+const DEFAULT_STREAMS = 4;
 
 /** The absolute path of the database. BAD_OPTION when it is none. */
 export function fileOf({ file }: SqliteOptions): string {
@@ -35,8 +41,13 @@ export function fileOf({ file }: SqliteOptions): string {
 }
 
 /** BAD_OPTION when there are none, or too many. */
-export function readersOf({ readers = DEFAULT_READERS }: SqliteOptions): number {
-  if (!Number.isInteger(readers) || readers < 1 || readers > 64)
-    throw new AntiphonError('BAD_OPTION', '`readers` of sqlite() must be a whole number from 1 to 64.');
-  return readers;
+export function processesOf({ readers = DEFAULT_READERS, streams = DEFAULT_STREAMS }: SqliteOptions): {
+  readonly readers: number;
+  readonly streams: number;
+} {
+  for (const [name, count] of Object.entries({ readers, streams })) {
+    if (Number.isInteger(count) && count >= 1 && count <= 64) continue;
+    throw new AntiphonError('BAD_OPTION', `\`${name}\` of sqlite() must be a whole number from 1 to 64.`);
+  }
+  return { readers, streams };
 }

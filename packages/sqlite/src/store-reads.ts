@@ -4,12 +4,14 @@ import {
   type ChecksumReport,
   type QueryResult,
   type RowDigest,
+  type RowStream,
   type Store,
   type Value,
 } from '@antiphon/core';
 import type { TrackedTable } from './local-table.js';
 import { readTableOf } from './read-table.js';
 import { reviveValue, type Reader } from './reader.js';
+import type { RowStreams } from './row-streams.js';
 import type { Surroundings } from './surroundings.js';
 import { bindParameters } from './values.js';
 
@@ -24,7 +26,15 @@ export class StoreReads {
   readonly #queries: Pick<Reader, 'read' | 'close'>;
   readonly #checks: Pick<Reader, 'read' | 'close'>;
 
-  constructor(file: string, readers: number, surroundings: Surroundings) {
+  /** Each keeps its process for as long as its reader likes: no query waits for one. */
+  readonly #streams: Pick<RowStreams, 'open' | 'close'>;
+
+  constructor(
+    file: string,
+    { readers, streams }: { readonly readers: number; readonly streams: number },
+    surroundings: Surroundings,
+  ) {
+    this.#streams = surroundings.streams({ file, most: streams });
     this.#queries = surroundings.reader({ file, most: readers, kept: 1 });
     this.#checks = surroundings.reader({ file, most: 1, kept: 0 });
   }
@@ -42,6 +52,14 @@ export class StoreReads {
       maxBytes: options.maxBytes ?? DEFAULT_MAX_BYTES,
     } as const;
     return (await this.#queries.read(request, options.signal)).result;
+  }
+
+  stream(
+    sql: string,
+    params: readonly Value[] | Readonly<Record<string, Value>>,
+    { maxRowBytes = DEFAULT_MAX_BYTES, signal }: Parameters<Store['stream']>[2],
+  ): Promise<RowStream> {
+    return this.#streams.open({ sql, parameters: bindParameters(params), maxRowBytes }, signal);
   }
 
   /** Of all of `tables`, or of those that are named. */
@@ -69,7 +87,7 @@ export class StoreReads {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#queries.close(), this.#checks.close()]);
+    await Promise.all([this.#queries.close(), this.#checks.close(), this.#streams.close()]);
   }
 }
 

@@ -23,6 +23,7 @@ import {
   type RewindOptions,
   type RewindReport,
   type RowDigest,
+  type RowStream,
   type SealedMessage,
   type Store,
   type StoreCapabilities,
@@ -65,7 +66,7 @@ import { namedPrimary, readIdentity, StateWriter, type ReplicaState } from './st
 import { StoreReads } from './store-reads.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 import type { SqliteTransaction } from './transaction.js';
-import { DEFAULT_BUSY_TIMEOUT_MS, fileOf, readersOf, type SqliteOptions } from './store-options.js';
+import { DEFAULT_BUSY_TIMEOUT_MS, fileOf, processesOf, type SqliteOptions } from './store-options.js';
 import { GroupWriter } from './write.js';
 
 type QuarantineQuery = Parameters<Store['quarantine']>[0];
@@ -104,7 +105,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
   ) {
     this.#owner = surroundings.unique();
     this.#file = fileOf(options);
-    this.#reads = new StoreReads(this.#file, readersOf(options), surroundings);
+    this.#reads = new StoreReads(this.#file, processesOf(options), surroundings);
     this.recapturing = new Recapture({
       file: this.#file,
       session: () => this.#installed(),
@@ -552,6 +553,11 @@ export class SqliteStore implements Store<SqliteTransaction> {
   async query(...[sql, params, options]: Parameters<Store['query']>): Promise<QueryResult> {
     await this.#open();
     return this.#reads.query(sql, params, options);
+  }
+
+  async stream(...[sql, params, options]: Parameters<Store['stream']>): Promise<RowStream> {
+    await this.#open();
+    return this.#reads.stream(sql, params, options);
   }
 
   async checksum(names?: readonly string[], signal?: AbortSignal): Promise<ChecksumReport> {

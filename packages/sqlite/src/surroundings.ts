@@ -4,6 +4,7 @@ import type { Database } from './driver/driver.js';
 import { openDatabase } from './driver/find-driver.js';
 import type { OpenOptions } from './driver/open-options.js';
 import { Reader, type ReaderOptions } from './reader.js';
+import { RowStreams, type StreamsOptions } from './row-streams.js';
 
 /** Which file stands at a path. */
 export interface FileId {
@@ -36,6 +37,7 @@ export interface Surroundings {
   unique(): string;
   openDatabase(file: string, options?: OpenOptions): Database;
   reader(options: ReaderOptions): Pick<Reader, 'read' | 'close'>;
+  streams(options: StreamsOptions): Pick<RowStreams, 'open' | 'close'>;
   /** Rejects as `stat` does. */
   fileAt(path: string): Promise<FileId>;
   readonly sealing: SealingLimits;
@@ -58,6 +60,7 @@ export const PROCESS: Surroundings = {
   unique: () => randomUUID(),
   openDatabase,
   reader: (options) => new Reader(options),
+  streams: (options) => new RowStreams(options),
   fileAt: (path) => stat(path, { bigint: true }),
   sealing: { packBytes: 180_000, partBytes: 256 * 1024 },
   longestRunMs: 50,

@@ -64,6 +64,10 @@ const sqliteSchema = z.strictObject({
     .preprocess(fromText, z.number().int().min(1).max(MAX_READERS))
     .optional()
     .describe('How many processes run queries, started on demand. Default 2.'),
+  streams: z
+    .preprocess(fromText, z.number().int().min(1).max(MAX_READERS))
+    .optional()
+    .describe('How many streams of rows may be open at once, each with a process of its own. Default 4.'),
   busyTimeoutMs: z
     .preprocess(fromText, z.number().int().min(1).max(MAX_INTERVAL_MS))
     .optional()

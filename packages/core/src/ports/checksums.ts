@@ -1,6 +1,6 @@
 import type { VectorClock } from '../clocks/vector-clock.js';
 import type { Position } from '../model/position.js';
-import type { Value } from '../model/value.js';
+import type { Row, Value } from '../model/value.js';
 
 export interface TableChecksum {
   readonly table: string;
@@ -27,4 +27,16 @@ export interface RowDigest {
 export interface QueryResult {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly Value[])[];
+}
+
+/** Rows that are read as they are taken. */
+export interface RowStream {
+  readonly columns: readonly string[];
+  /**
+   * The next rows, at least one; undefined: there are no more, and the stream has ended. One call
+   * after the other. Rejects as `Store.query` does, and ends the stream then.
+   */
+  next(): Promise<readonly Row[] | undefined>;
+  /** Ends it, whatever it does. Idempotent. */
+  close(): void;
 }

@@ -10,7 +10,7 @@ import type { PassedEpoch } from '../model/epoch.js';
 import type { EpochRecord } from '../model/epoch-record.js';
 import type { Version } from '../decisions/version.js';
 import type { Value } from '../model/value.js';
-import type { ChecksumReport, QueryResult, RowDigest } from './checksums.js';
+import type { ChecksumReport, QueryResult, RowDigest, RowStream } from './checksums.js';
 import type { UncapturedTable, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
 import type { GroupOutcome, LeftOutWrite, PreparedGroup, PrepareOptions } from './group.js';
 import type { RequestRows } from './requests.js';
@@ -463,6 +463,16 @@ export interface Store<Tx = unknown> extends Rewinding {
     params: readonly Value[] | Readonly<Record<string, Value>>,
     options?: { maxRows?: number; maxBytes?: number; signal?: AbortSignal },
   ): Promise<QueryResult>;
+  /**
+   * As `query`, for any number of rows: they are read as they are taken, in one snapshot, which the
+   * database keeps until the stream ends. The signal ends it, also between two calls of `next`.
+   * OVERLOADED when too many are open.
+   */
+  stream(
+    sql: string,
+    params: readonly Value[] | Readonly<Record<string, Value>>,
+    options: { maxRowBytes?: number; signal: AbortSignal },
+  ): Promise<RowStream>;
   /**
    * Of all replicated tables (or these), in one snapshot, off the writing thread; no query holds it
    * up. The signal as for `query`.

@@ -139,9 +139,7 @@ async function readThen<T>(
 ): Promise<T> {
   const { clock, limits, store } = scope;
   checkOptions(options, QUERY_OPTIONS, 'query()');
-  if (typeof sql !== 'string')
-    throw new AntiphonError('BAD_OPTION', 'A query needs a statement. Give SQL as text.');
-  assertParams(params);
+  assertReadable(sql, params);
   const { timeoutMs = limits.queryTimeoutMs, signal, integers = 'bigint' } = options;
   assertIntegers(integers);
   assertLimits({ ...options, timeoutMs });
@@ -184,7 +182,9 @@ function standsAsIn(before: Standing, scope: ReplicaScope): boolean {
 }
 
 /** What they stand for is looked at when they are bound. Throws BAD_OPTION. */
-function assertParams(params: unknown): void {
+export function assertReadable(sql: unknown, params: unknown): void {
+  if (typeof sql !== 'string')
+    throw new AntiphonError('BAD_OPTION', 'A query needs a statement. Give SQL as text.');
   if (typeof params === 'object' && params !== null) return;
   throw new AntiphonError(
     'BAD_OPTION',
@@ -235,11 +235,15 @@ async function withinTime<T>(
   }
 }
 
+/** Of a statement in a message. */
+export function shownSql(sql: string): string {
+  return (sql.length > SHOWN_SQL ? `${sql.slice(0, SHOWN_SQL)}…` : sql).replace(/\s+/g, ' ');
+}
+
 function queryTimeout(timeoutMs: number, sql: string): AntiphonError {
-  const shown = sql.length > SHOWN_SQL ? `${sql.slice(0, SHOWN_SQL)}…` : sql;
   return new AntiphonError(
     'TIMEOUT',
-    `The query took longer than ${timeoutMs} ms and was ended: ${shown.replace(/\s+/g, ' ')}. ` +
+    `The query took longer than ${timeoutMs} ms and was ended: ${shownSql(sql)}. ` +
       'Make it do less (an index, a LIMIT), or raise `timeoutMs`.',
   );
 }
@@ -254,13 +258,14 @@ function assertLimits(options: QueryOptions): void {
 }
 
 /** For whoever can read elsewhere: it is not the query that takes long. */
-function rethrowBehind(thrown: unknown): never {
+export function rethrowBehind(thrown: unknown): never {
   if (!(thrown instanceof AntiphonError) || thrown.code !== 'TIMEOUT') throw thrown;
   const { message, context, cause } = thrown;
   throw new AntiphonError('TIMEOUT', message, { cause, context: { ...context, behind: true } });
 }
 
-async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void> {
+/** What the read promises. Throws BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, CLOSED. */
+export async function waitFor(scope: ReplicaScope, options: QueryOptions): Promise<void> {
   const { consistency = 'any', after, maxLagMs, signal } = options;
   const timeoutMs = options.waitMs ?? options.timeoutMs ?? DEFAULT_WAIT_MS;
   if (after !== undefined && consistency !== 'session')

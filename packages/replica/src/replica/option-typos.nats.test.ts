@@ -72,6 +72,7 @@ describeTypos({
   },
   Statement: { option: 'params', given: { sql: DELETE }, call: (statement) => a.execute([statement]) },
   QueryOptions: { option: 'maxRows', call: (options) => a.query('SELECT 1', [], options) },
+  StreamOptions: { option: 'timeoutMs', call: (options) => a.stream('SELECT 1', [], options) },
   TracingOptions: { option: 'sql', call: (tracing) => start({ tracing }) },
   ChangesOptions: { option: 'tables', call: (options) => a.changes(options) },
   SubscribeOptions: { option: 'tables', call: (options) => a.subscribe('mailer', options) },

@@ -17,6 +17,7 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import { findOutcome, type Outcome, type OutcomeOptions } from '../read/outcome.js';
 import type { QuarantineAccess } from '../repair/quarantine.js';
 import { read, type QueryOptions } from '../read/read.js';
+import { streamOf, type StreamOptions } from '../read/stream.js';
 import {
   removeSubscriptionOf,
   subscribe,
@@ -107,6 +108,23 @@ export interface Replica<Tx> extends AsyncDisposable {
    * const users = await replica.query<{ id: number; name: string }>(sql, [], { integers: 'number' });
    */
   query<R = RowObject>(sql: string, params?: Params, options?: QueryOptions): Promise<readonly R[]>;
+  /**
+   * As `query`, for any number of rows: they are read as the loop asks for them, from one snapshot,
+   * and memory holds half a megabyte of them. Leaving the loop ends it. A slow loop keeps the
+   * snapshot, so that it has `timeoutMs` in all, and `idleMs` from one row to the next.
+   *
+   * @throws AntiphonError BAD_OPTION at once; the loop: BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED,
+   *   OVERLOADED (four are open; see `streams` of sqlite()), CLOSED, STORE_FAILED; with a
+   *   `consistency` other than `'any'` also LOG_UNAVAILABLE
+   * @example
+   * for await (const order of replica.stream<Order>('SELECT * FROM orders ORDER BY id'))
+   *   await archive(order);
+   */
+  stream<R = RowObject>(
+    sql: string,
+    params?: Params,
+    options?: StreamOptions,
+  ): AsyncGenerator<R, void, undefined>;
   /**
    * Follows committed changes in the order of the log, from this call on unless `from` says
    * otherwise, as far as they are applied here. `Tables` names the tables and their rows. A
@@ -356,6 +374,14 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const result = await traced(describe, () => withAbortReason(reading(), options));
     const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
     return rows as readonly R[];
+  }
+
+  stream<R = RowObject>(
+    sql: string,
+    params: Params = [],
+    options: StreamOptions = {},
+  ): AsyncGenerator<R, void, undefined> {
+    return streamOf(this.deps.scope, sql, params, options) as AsyncGenerator<R, void, undefined>;
   }
 
   /** For `insideOf`. */

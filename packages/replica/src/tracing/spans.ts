@@ -18,7 +18,7 @@ export interface TracingSettings {
 
 /** One call, of a program or from elsewhere: `execute shop`. */
 export interface TracedCall {
-  readonly operation: 'execute' | 'query' | 'transaction';
+  readonly operation: 'execute' | 'query' | 'transaction' | 'stream';
   readonly kind: SpanKind;
   /** As it was given, without its parameters. */
   readonly sql?: readonly string[];

@@ -1,5 +1,6 @@
-import type { QueryOptions, VectorClock } from '@antiphon/replica';
-import { placedQuery, rowObjects } from '@antiphon/replica/internal';
+import { AntiphonError } from '@antiphon/core';
+import type { QueryOptions, Replica, StreamOptions, VectorClock } from '@antiphon/replica';
+import { placedQuery, placedStream, type PlacedStream, rowObjects } from '@antiphon/replica/internal';
 import type { z } from 'zod';
 import type { queryBody } from '../http/schemas.js';
 import type { Operation } from './operation.js';
@@ -24,6 +25,28 @@ export function queryOf(body: Body, valueOf: ValueOf, maxBytes: number): Operati
     const { columns, position } = result;
     return { columns, rows: rowObjects(result, 'bigint'), position };
   };
+}
+
+/**
+ * As `queryOf`, for any number of rows. Whoever opened it closes it. Throws BAD_OPTION.
+ */
+export function streamOf(
+  body: Body,
+  valueOf: ValueOf,
+): (replica: Replica<unknown>, signal: AbortSignal) => Promise<PlacedStream> {
+  const { sql, params, consistency, maxLagMs, after, maxRows, timeoutMs } = body;
+  if (maxRows !== undefined) {
+    const message = '`maxRows` is for an answer in one piece. Leave it out, or add LIMIT to the statement.';
+    throw new AntiphonError('BAD_OPTION', message);
+  }
+  const options: StreamOptions = {
+    ...(consistency !== undefined && { consistency }),
+    ...(maxLagMs !== undefined && { maxLagMs }),
+    ...(after !== undefined && { after: sessionOf(after) }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  };
+  const values = toParams(params, 'params', valueOf);
+  return (replica, signal) => placedStream(replica, sql, values, { ...options, signal });
 }
 
 function sessionOf({

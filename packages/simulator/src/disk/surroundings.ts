@@ -4,7 +4,9 @@ import {
   PROCESS,
   ReadWork,
   storeError,
+  StreamWork,
   type ReaderOptions,
+  type StreamsOptions,
   type Surroundings,
 } from '@antiphon/sqlite/internal';
 import { openDatabase } from '@antiphon/sqlite';
@@ -56,6 +58,7 @@ export function simulatedSurroundings(process: SimulatedProcess): {
       return path === file.path ? file.connect(program, settings) : openDatabase(path, settings);
     },
     reader: (options) => new InlineReader(options, surroundings),
+    streams: (options) => new InlineStreams(options, surroundings),
     fileAt: (path) => Promise.resolve(statSync(path, { bigint: true })),
     sealing: SEALING,
     longestRunMs: PROCESS.longestRunMs,
@@ -105,5 +108,40 @@ class InlineReader {
   close(): Promise<void> {
     this.#work.close();
     return Promise.resolve();
+  }
+}
+
+/** Likewise; a piece at each call, as a product has it. */
+class InlineStreams {
+  readonly #open = new Set<StreamWork>();
+
+  constructor(
+    private readonly options: StreamsOptions,
+    private readonly surroundings: Pick<Surroundings, 'openDatabase'>,
+  ) {}
+
+  open: ReturnType<Surroundings['streams']>['open'] = async (request, signal) => {
+    if (signal.aborted) throw abortError(signal, 'The caller gave up the stream.');
+    const work = new StreamWork(this.options.file, request, this.surroundings.openDatabase);
+    this.#open.add(work);
+    const close = (): void => {
+      if (this.#open.delete(work)) work.close();
+    };
+    return {
+      columns: work.columns,
+      next: async () => {
+        if (signal.aborted) throw abortError(signal, 'The caller gave up the stream.');
+        const rows = this.#open.has(work) ? work.next() : [];
+        if (rows.length > 0) return rows;
+        close();
+        return undefined;
+      },
+      close,
+    };
+  };
+
+  async close(): Promise<void> {
+    for (const work of this.#open) work.close();
+    this.#open.clear();
   }
 }

@@ -12,6 +12,7 @@ import { describeForeignWritersOfGroups, describeLibraryOnly, describePreparing 
 import { describePassedParts } from './store/passed-parts.js';
 import { describeRewind } from './store/rewind.js';
 import { describeReading } from './store/reading.js';
+import { describeStreaming } from './store/streaming.js';
 import { describeValues } from './store/values.js';
 import {
   describeForeignWriters,
@@ -69,6 +70,7 @@ export function storeConformance<Tx>(
     describeOwnRecovery(current);
     describeConverging(current);
     describeReading(current);
+    describeStreaming(current);
     describePreparing(current);
     if (expected.capturesForeignWriters) describeForeignWritersOfGroups(current);
     describeLibraryOnly(current);

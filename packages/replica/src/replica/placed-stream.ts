@@ -1,0 +1,34 @@
+import { OpenStream, type StreamOptions } from '../read/stream.js';
+import { placeOf, type SessionPosition } from '../state/session.js';
+import type { Params } from '../write/statement.js';
+import { insideOf } from './inside.js';
+import type { Replica } from './replica.js';
+
+/** A stream of rows, and a session token of what it shows. */
+export interface PlacedStream {
+  readonly stream: OpenStream;
+  /** A read that comes after it shows no less. Numbers what other programs have written. */
+  place(): Promise<SessionPosition>;
+}
+
+/**
+ * As `stream`, for what serves a replica to programs elsewhere: it is open when this resolves, and
+ * whoever opened it closes it. Throws what `stream` throws; BAD_OPTION for what is not a replica of
+ * this build.
+ */
+export async function placedStream(
+  replica: Replica<unknown>,
+  sql: string,
+  params: Params,
+  options: StreamOptions,
+): Promise<PlacedStream> {
+  const { scope, replica: actor } = insideOf(replica);
+  const stream = await OpenStream.open(scope, sql, params, options);
+  return {
+    stream,
+    place: async () => {
+      if (scope.store.unsealed() > 0) await actor.ask('seal');
+      return placeOf(scope);
+    },
+  };
+}
