@@ -29,6 +29,11 @@ export interface SpanSpec {
    */
   readonly parent?: Context;
   readonly links?: readonly Link[];
+  /**
+   * Whether what is thrown is an error of what the span is about.
+   * @defaultValue it is, whatever it is
+   */
+  readonly isFault?: (thrown: unknown) => boolean;
 }
 
 /** What stands for the SDK that may be registered, in the API of version 1. */
@@ -58,9 +63,8 @@ export function traced<T>(
   describe: () => SpanSpec | undefined,
   run: (span?: Span) => Promise<T>,
 ): Promise<T> {
-  const span = begin(describe);
-  if (span === undefined) return run();
-  return within(trace.setSpan(span.parent, span.span), span.span, run);
+  const begun = begin(describe);
+  return begun === undefined ? run() : within(begun, run);
 }
 
 /** As `traced`, only where something is under way: by itself it is no news. */
@@ -73,22 +77,28 @@ export function isUnderTrace(): boolean {
   return trace.getSpanContext(context.active()) !== undefined;
 }
 
+interface Begun extends Pick<SpanSpec, 'isFault'> {
+  readonly span: Span;
+  readonly parent: Context;
+}
+
 /** A span that ends where `end` is called. undefined where nobody traces. */
-export function begin(
-  describe: () => SpanSpec | undefined,
-): { readonly span: Span; readonly parent: Context } | undefined {
+export function begin(describe: () => SpanSpec | undefined): Begun | undefined {
   const own = tracer();
   const spec = own && describe();
   if (own === undefined || spec === undefined) return undefined;
-  const { name, kind, attributes, parent = context.active(), links = [] } = spec;
-  return { span: own.startSpan(name, { kind, attributes, links: [...links] }, parent), parent };
+  const { name, kind, attributes, parent = context.active(), links = [], ...others } = spec;
+  return { span: own.startSpan(name, { kind, attributes, links: [...links] }, parent), parent, ...others };
 }
 
-async function within<T>(at: Context, span: Span, run: (span: Span) => Promise<T>): Promise<T> {
+async function within<T>(
+  { span, parent, isFault = () => true }: Begun,
+  run: (span: Span) => Promise<T>,
+): Promise<T> {
   try {
-    return await context.with(at, () => run(span));
+    return await context.with(trace.setSpan(parent, span), () => run(span));
   } catch (thrown) {
-    failed(span, thrown);
+    if (isFault(thrown)) failed(span, thrown);
     throw thrown;
   } finally {
     span.end();

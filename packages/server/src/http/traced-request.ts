@@ -22,7 +22,7 @@ interface Traced {
  * The server's span of a request, as the conventions for HTTP have it. Where an instrumentation of
  * Node.js has made one already, that one is it.
  */
-export function tracedRequest<T>(
+export function tracedRequest<T extends { readonly status?: number } | undefined>(
   { id, cluster }: Pick<Replica<unknown>, 'id' | 'cluster'>,
   { method, path, headers }: Traced,
   run: () => Promise<T>,
@@ -34,14 +34,19 @@ export function tracedRequest<T>(
       ...{ 'antiphon.cluster': cluster, 'antiphon.replica': id },
       ...{ 'http.request.method': method, 'http.route': path, 'url.path': path },
     },
+    // What a client has asked for in vain is no error of a server.
+    isFault: (thrown) => errorAnswer(thrown).status >= 500,
   });
   return traced(describe, (span) => withStatus(span, run));
 }
 
-async function withStatus<T>(span: Span | undefined, run: () => Promise<T>): Promise<T> {
+async function withStatus<T extends { readonly status?: number } | undefined>(
+  span: Span | undefined,
+  run: () => Promise<T>,
+): Promise<T> {
   try {
     const answer = await run();
-    span?.setAttribute('http.response.status_code', 200);
+    span?.setAttribute('http.response.status_code', answer?.status ?? 200);
     return answer;
   } catch (thrown) {
     span?.setAttribute('http.response.status_code', errorAnswer(thrown).status);
