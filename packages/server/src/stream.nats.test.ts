@@ -42,11 +42,12 @@ async function linesOf(
 }
 
 /** The processes of streams that this process has. */
-function streaming(): number {
+function streaming(): readonly number[] {
   const tasks = readdirSync('/proc/self/task');
   const children = tasks.flatMap((task) => readText(`/proc/self/task/${task}/children`).trim().split(' '));
-  return children.filter((pid) => pid !== '' && readText(`/proc/${pid}/cmdline`).includes('stream-process'))
-    .length;
+  return children
+    .filter((pid) => pid !== '' && readText(`/proc/${pid}/cmdline`).includes('stream-process'))
+    .map(Number);
 }
 
 function readText(file: string): string {
@@ -81,7 +82,7 @@ describe('rows as lines', () => {
     expect(lines.at(-1)).toMatchObject({ rows: expect.any(Number) as number, error: { code: 'BAD_SQL' } });
     const late = await linesOf(MILLION, { timeoutMs: 300 });
     expect(late.lines.at(-1)).toMatchObject({ error: { code: 'TIMEOUT' } });
-    expect(streaming()).toBe(0);
+    expect(streaming()).toEqual([]);
   });
 
   it('are an error as every other, as long as none was sent', async () => {
@@ -124,6 +125,18 @@ describe('rows as lines', () => {
     await served.cluster.caughtUp();
   });
 
+  it('say so when the process that reads them is killed', async () => {
+    const body = JSON.stringify({ sql: MILLION });
+    const response = await fetch(`${server.url}/v1/query`, {
+      ...{ method: 'POST', headers: { 'content-type': 'application/json', ...LINES }, body },
+    });
+    for (const pid of streaming()) process.kill(pid, 'SIGKILL');
+    const lines = (await response.text()).trimEnd().split('\n');
+    expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({
+      error: { code: 'STORE_FAILED' },
+    });
+  });
+
   it('end with the client that takes nothing, and with the one that has gone', async () => {
     for (const takes of ['nothing', 'one piece'] as const) {
       const body = JSON.stringify({ sql: MILLION });
@@ -139,10 +152,10 @@ describe('rows as lines', () => {
         asking.on('error', (error) => resolve(error.message));
         asking.end(body);
         if (takes === 'nothing')
-          void eventually('it is ended', () => streaming() === 0 && (resolve('ended'), true));
+          void eventually('it is ended', () => streaming().length === 0 && (resolve('ended'), true));
       });
       expect(ended).toBeTypeOf('string');
-      await eventually('nothing is read for it', () => streaming() === 0);
+      await eventually('nothing is read for it', () => streaming().length === 0);
     }
   });
 });
