@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, ConflictError, TaggedValue } from '@antiphon/core';
 import { encode } from '@msgpack/msgpack';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -15,6 +15,7 @@ interface Replica {
   applied(seq: number): boolean;
   ping(): void;
   refuse(): void;
+  conflict(): void;
   crash(): void;
   hang(): void;
   strange(): unknown;
@@ -45,6 +46,17 @@ function replica(): Behaviour<Replica> {
           retriable: true,
           cause: new Error('x'),
         });
+      },
+      conflict: () => {
+        const key = [
+          2n ** 60n,
+          'b-1',
+          0.5,
+          new Uint8Array([7]),
+          new TaggedValue('raw-text', new Uint8Array([255])),
+        ];
+        const details = { table: 'orders', key, winner: { origin: 'us-1', counter: 9 } };
+        throw new ConflictError('us-1:9 was committed first.', details, { context: { replica: 'eu-1' } });
       },
       crash: () => {
         throw new Error('broke');
@@ -77,6 +89,7 @@ beforeEach(() => {
     },
     ping: nothing,
     refuse: nothing,
+    conflict: nothing,
     crash: nothing,
     hang: nothing,
     strange: nothing,
@@ -96,6 +109,21 @@ describe('a remote reference', () => {
     await idle();
     expect(seen).toEqual([{ sql: 'abc', at: 2n ** 60n }, { sql: 'abcd' }, 'ping', 'ping']);
     expect(exposure.stats).toEqual({ received: 5, refused: 0, dropped: 0, unsent: 0 });
+  });
+
+  it('gets a ConflictError as one, with its row and who was first', async () => {
+    const error = await caught(remote.ask('conflict'));
+    expect(error).toBeInstanceOf(ConflictError);
+    const key = [
+      2n ** 60n,
+      'b-1',
+      0.5,
+      new Uint8Array([7]),
+      new TaggedValue('raw-text', new Uint8Array([255])),
+    ];
+    const details = { table: 'orders', key, winner: { origin: 'us-1', counter: 9 } };
+    expect(error).toMatchObject({ outcome: 'rejected', retriable: true, details });
+    expect((error as AntiphonError).context).toMatchObject({ replica: 'eu-1', remote: PREFIX, ...details });
   });
 
   it('gets the errors of the actor, with code, retriable and plain context, without the cause', async () => {

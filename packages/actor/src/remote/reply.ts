@@ -1,13 +1,14 @@
-import { AntiphonError, ERROR_CODES, type ErrorCode } from '@antiphon/core';
+import { AntiphonError, ConflictError, ERROR_CODES, type ErrorCode } from '@antiphon/core';
 import { messageOf } from '../errors.js';
 import type { Codec } from './codec.js';
+import { conflictFromWire, conflictToWire } from './conflict-details.js';
 
 /** Of a message or a context field. */
 const MAX_ERROR_TEXT = 4096;
 
 // A reply on the wire is a map: `{ ok: value }`, `{}` for no value, or
-// `{ error: { code, message, retriable, context } }`; and `bundles: true` beside it where the
-// command takes several requests in one message.
+// `{ error: { code, message, retriable, context } }`, of a ConflictError with its `details`; and
+// `bundles: true` beside it where the command takes several requests in one message.
 
 /** What a reply says of its sender. */
 export interface ReplyMark {
@@ -30,8 +31,15 @@ export function encodeError(codec: Codec, thrown: unknown, mark?: ReplyMark): Ui
     else if (typeof field === 'number' || typeof field === 'boolean') context[name] = field;
   }
   const message = messageOf(thrown).slice(0, MAX_ERROR_TEXT);
+  const details = thrown instanceof ConflictError ? { details: conflictToWire(thrown.details) } : {};
   return codec.encode({
-    error: { code: known?.code ?? 'REMOTE', message, retriable: known?.retriable ?? false, context },
+    error: {
+      code: known?.code ?? 'REMOTE',
+      message,
+      retriable: known?.retriable ?? false,
+      context,
+      ...details,
+    },
     ...mark,
   });
 }
@@ -54,11 +62,14 @@ export function decodeReply(codec: Codec, data: Uint8Array, from: string, onBund
     const text = `${from} answered with something that is not a reply. Check what listens there.`;
     throw new AntiphonError('MALFORMED_MESSAGE', text, { context: { remote: from } });
   }
-  const { code, retriable, context } = error;
-  throw new AntiphonError(isCode(code) ? code : 'REMOTE', error['message'], {
+  const { code, retriable, context, details } = error;
+  const message = error['message'];
+  const options = {
     retriable: retriable === true,
     context: { ...(isMap(context) ? context : {}), remote: from, remoteCode: code },
-  });
+  };
+  if (code === 'CONFLICT') throw new ConflictError(message, conflictFromWire(details), options);
+  throw new AntiphonError(isCode(code) ? code : 'REMOTE', message, options);
 }
 
 function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
