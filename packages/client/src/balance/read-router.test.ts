@@ -28,12 +28,13 @@ class Bench {
   readonly asked: string[] = [];
   readonly beats = new Map(['p', 'a', 'b'].map((id) => [id, beatOf(id)]));
   readonly behaviour = new Map<string, Behaviour>();
+  members = ['p', 'a', 'b'];
   readonly table: ReplicaTable;
   readonly router: ReadRouter;
 
   constructor(balance: BalanceOptions = {}) {
     const source = {
-      ...{ bus: this.bus, cluster: 'shop', members: () => Promise.resolve(['p', 'a', 'b']) },
+      ...{ bus: this.bus, cluster: 'shop', members: () => Promise.resolve(this.members) },
       beatOf: (id: string): Promise<Beat> => {
         const beat = this.beats.get(id);
         return beat === undefined ? Promise.reject(gone()) : Promise.resolve(beat);
@@ -112,6 +113,26 @@ describe('a read', () => {
     expect(bench.asked.filter((id) => id === 'a').length).toBeGreaterThan(5);
   });
 
+  it('that ends after its replica was removed and added again does not count for the new one', async () => {
+    const bench = await new Bench().start();
+    let end: (value: string) => void = () => undefined;
+    const late: Behaviour = () => new Promise((resolve) => (end = resolve));
+    bench.behaviour.set('a', late).set('b', late);
+    const read = bench.begin();
+    const [asked = ''] = bench.asked;
+    const outstanding = (): number | undefined =>
+      bench.table.views().find(({ id }) => id === asked)?.outstanding;
+    expect(outstanding()).toBe(1);
+    bench.members = ['p'];
+    await bench.table.refresh();
+    bench.members = ['p', 'a', 'b'];
+    await bench.table.refresh();
+    expect(outstanding()).toBe(0);
+    end('late');
+    expect(await read).toBe('late');
+    expect(outstanding()).toBe(0);
+  });
+
   it('is asked elsewhere when its replica falls silent, is another process, or has gone', async () => {
     for (const ending of ['silent', 'restarted', 'gone'] as const) {
       const bench = await new Bench({ silenceMs: 2000 }).start();
@@ -183,8 +204,8 @@ describe('a read', () => {
     const bench = await new Bench().start();
     const needs = { primaryOnly: true, prefer: 'replicas' } as const;
     const deposed = (primary: string): AntiphonError =>
-      new AntiphonError('BAD_OPTION', 'It needs a synchronous cluster.', {
-        context: { remoteCode: 'BAD_OPTION', replica: 'p', primary, epoch: 2 },
+      new AntiphonError('NOT_PRIMARY', 'It is not the primary.', {
+        context: { remoteCode: 'NOT_PRIMARY', replica: 'p', primary, epoch: 2 },
       });
     bench.behaviour.set('p', () => Promise.reject(deposed('')));
     const read = bench.read({ needs, timeoutMs: 300 });
@@ -194,7 +215,7 @@ describe('a read', () => {
     // Where nobody promises it, there is nobody else to ask.
     bench.behaviour.set('a', () => Promise.reject(deposed('')));
     bench.behaviour.set('b', () => Promise.reject(deposed('')));
-    await expect(bench.read()).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(bench.read()).rejects.toMatchObject({ code: 'NOT_PRIMARY' });
   });
 
   it('goes to the zone of the reader while somebody serves there', async () => {

@@ -159,7 +159,7 @@ export class ReadRouter {
     id: string,
     timeoutMs: number,
     isLast: () => boolean,
-    ended?: AbortSignal,
+    cancelled?: AbortSignal,
   ): Promise<Answered<T>> {
     const { clock, table, settings } = this;
     const over = new AbortController();
@@ -168,9 +168,9 @@ export class ReadRouter {
       isGone = true;
       over.abort();
     });
-    const stopFollowing = [follow(ended, over), follow(read.signal, over)];
+    const stopFollowing = [follow(cancelled, over), follow(read.signal, over)];
     const startedMs = clock.monotonicMs();
-    table.sent(id);
+    const ended = table.sent(id);
     let event: CircuitEvent | undefined;
     try {
       const value = await read.ask(id, {
@@ -182,7 +182,7 @@ export class ReadRouter {
       return { value, replica: id };
     } catch (thrown) {
       const error = toAntiphonError(thrown);
-      if (ended?.aborted === true || read.signal?.aborted === true) throw error;
+      if (cancelled?.aborted === true || read.signal?.aborted === true) throw error;
       if (isGone) {
         event = 'failed';
         throw hasGone(id, error);
@@ -192,7 +192,7 @@ export class ReadRouter {
     } finally {
       stopWatching();
       for (const stop of stopFollowing) stop?.();
-      table.ended(id, event, clock.monotonicMs() - startedMs);
+      ended(event, clock.monotonicMs() - startedMs);
     }
   }
 
@@ -241,7 +241,7 @@ function verdictOf({ code, context }: AntiphonError): Verdict {
  */
 function unlessDeposed(error: AntiphonError): AntiphonError {
   const { code, context } = error;
-  if (code !== 'BAD_OPTION' || typeof context['epoch'] !== 'number') return error;
+  if (code !== 'NOT_PRIMARY' || typeof context['epoch'] !== 'number') return error;
   const message =
     `${String(context['replica'])} is not the primary any more, which a strong read needs. ` +
     'Which replica is the primary is being decided. Call again in a moment.';

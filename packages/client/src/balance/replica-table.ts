@@ -45,6 +45,9 @@ interface Watcher {
   lookMs: number;
 }
 
+/** `event` undefined: nothing was learned about the replica. */
+type ReadEnded = (event: CircuitEvent | undefined, tookMs: number) => void;
+
 /** The weight of the newest round trip in the moving average. */
 const NEWEST_SHARE = 0.2;
 /** Whoever has not answered for so long is asked whether it is there. */
@@ -113,18 +116,19 @@ export class ReplicaTable implements Disposable {
     };
   }
 
-  /** A read goes there. Tell `ended` what became of it. */
-  sent(id: string): void {
+  /**
+   * A read goes there. Tell what it returns what became of it, once. A replica that was removed and
+   * added again meanwhile is another one, and has nothing to do with it.
+   */
+  sent(id: string): ReadEnded {
     const entry = this.#entries.get(id);
-    if (entry === undefined) return;
+    if (entry === undefined) return () => undefined;
     entry.outstanding++;
     entry.circuit = beforeRead(entry.circuit, this.clock.monotonicMs());
+    return (event, tookMs) => this.#ended(entry, event, tookMs);
   }
 
-  /** `event` undefined: nothing was learned about the replica. */
-  ended(id: string, event: CircuitEvent | undefined, tookMs: number): void {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) return;
+  #ended(entry: Entry, event: CircuitEvent | undefined, tookMs: number): void {
     entry.outstanding--;
     if (event === undefined) return;
     const nowMs = this.clock.monotonicMs();
