@@ -14,10 +14,12 @@ export {
   AntiphonError,
   ERROR_CODES,
   UnknownOutcomeError,
+  Real,
   type ErrorCode,
   type ErrorContext,
   type RowObject,
   type Value,
+  type Parameter,
 } from '@antiphon/core';
 export {
   newId,

@@ -252,7 +252,7 @@ export type {
   TransactionBatch,
 } from './model/transaction.js';
 export { formatTransactionId, type TransactionId } from './model/transaction-id.js';
-export { type Row, TaggedValue, type Value, type ValueTag } from './model/value.js';
+export { type Parameter, Real, type Row, TaggedValue, type Value, type ValueTag } from './model/value.js';
 
 export { checkOptions, checkRequired, type OptionNames, shownOption } from './options/check-options.js';
 export { oneOf, OPTION, type OptionKind } from './options/option-kinds.js';
@@ -370,7 +370,7 @@ export {
   writeSubscription,
 } from './subscriptions/subscription-record.js';
 
-export { changeToJson, markerToJson } from './publishing/change-json.js';
+export { changeToJson, floatToJson, markerToJson } from './publishing/change-json.js';
 export {
   changesStream,
   parsePublish,

@@ -38,6 +38,7 @@ export type {
   ChangedRow,
   Integers,
   LoggedChange,
+  Parameter,
   Position,
   RowObject,
   SomeColumns,
@@ -45,6 +46,7 @@ export type {
   Value,
   VectorClock,
 } from '@antiphon/core';
+export { Real } from '@antiphon/core';
 
 // Errors: every class that a program can catch, and their codes.
 export {

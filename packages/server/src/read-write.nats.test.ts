@@ -49,7 +49,8 @@ describe('POST /v1/execute and /v1/query', () => {
     expect(body['rows']).toEqual([
       {
         ...{ id: 2, name: 'naïve ☂', price: null, picture, i: 'integer', r: 'real', t: 'text' },
-        ...{ large: '9007199254740993', exact: 9007199254740991, given: '-9223372036854775808' },
+        ...{ large: { integer: '9007199254740993' }, exact: 9007199254740991 },
+        given: { integer: '-9223372036854775808' },
         infinite: { real: 'Infinity' },
       },
     ]);

@@ -107,7 +107,8 @@ function resultOf(
   try {
     const rows: Row[] = [];
     let bytes = 0;
-    for (const row of statement.iterate(...orderParameters(text, parameters, sql)) as IterableIterator<Row>) {
+    const bindings = orderParameters(text, parameters, sql, (value) => value as SqliteValue);
+    for (const row of statement.iterate(...bindings) as IterableIterator<Row>) {
       if (rows.length >= maxRows)
         throw tooMuch(`more than ${maxRows} rows. Add LIMIT, or raise \`maxRows\`.`, { maxRows }, sql);
       bytes += bytesOf(row);

@@ -80,9 +80,15 @@ function addParameter(parameters: (string | undefined)[], element: string): void
 
 /**
  * A user's parameters as the driver takes them. BAD_SQL when there are too few, too many or unnamed
- * ones.
+ * ones. `bind`: another one where they are bound already, since a float without a fraction would
+ * become an integer.
  */
-export function orderParameters(text: StatementText, given: Parameters, sql: string): Bindings {
+export function orderParameters(
+  text: StatementText,
+  given: Parameters,
+  sql: string,
+  bind: (value: unknown) => SqliteValue = bindParameter,
+): Bindings {
   const { parameters, named } = text;
   const fail = (what: string): AntiphonError =>
     new AntiphonError('BAD_SQL', `${what} Statement: ${shortened(sql)}`);
@@ -92,7 +98,7 @@ export function orderParameters(text: StatementText, given: Parameters, sql: str
       throw fail(
         `There are too ${given.length < parameters.length ? 'few' : 'many'} parameters: ${given.length} for ${parameters.length} places.`,
       );
-    const values = bindAll(given);
+    const values = given.map(bind);
     return text.numbered ? byFullName(parameters, values) : values;
   }
   if (typeof given !== 'object' || given === null)
@@ -108,7 +114,7 @@ export function orderParameters(text: StatementText, given: Parameters, sql: str
     if (name === undefined) throw fail('A parameter without a name (?) needs an array of values.');
     const key = name.slice(1);
     if (!Object.hasOwn(byName, key)) throw fail(`The parameter ${name} has no value.`);
-    return bindParameter(byName[key]);
+    return bind(byName[key]);
   });
   return byFullName(parameters, values);
 }
@@ -118,10 +124,4 @@ function byFullName(names: StatementText['parameters'], values: readonly SqliteV
     name === undefined ? [] : [[name, values[index] ?? null] as const],
   );
   return [new NamedParameters(Object.fromEntries(entries))];
-}
-
-function bindAll(given: readonly unknown[]): SqliteValue[] {
-  const bound = new Array<SqliteValue>(given.length);
-  for (let index = 0; index < given.length; index++) bound[index] = bindParameter(given[index]);
-  return bound;
 }

@@ -6,6 +6,7 @@ import {
   type RowDigest,
   type RowStream,
   type Store,
+  type Parameter,
   type Value,
 } from '@antiphon/core';
 import type { TrackedTable } from './local-table.js';
@@ -41,7 +42,7 @@ export class StoreReads {
 
   async query(
     sql: string,
-    params: readonly Value[] | Readonly<Record<string, Value>>,
+    params: readonly Parameter[] | Readonly<Record<string, Parameter>>,
     options: QueryOptions = {},
   ): Promise<QueryResult> {
     const request = {
@@ -56,7 +57,7 @@ export class StoreReads {
 
   stream(
     sql: string,
-    params: readonly Value[] | Readonly<Record<string, Value>>,
+    params: readonly Parameter[] | Readonly<Record<string, Parameter>>,
     { maxRowBytes = DEFAULT_MAX_BYTES, signal }: Parameters<Store['stream']>[2],
   ): Promise<RowStream> {
     return this.#streams.open({ sql, parameters: bindParameters(params), maxRowBytes }, signal);

@@ -6,6 +6,7 @@ import { shortened, statementError } from './errors.js';
 import { BUSY_TIMEOUT_MS, bytesOf } from './read-work.js';
 import { orderParameters } from './statement-text.js';
 import type { StreamRequest } from './stream-protocol.js';
+import type { SqliteValue } from './values.js';
 
 /** What crosses between two processes at once: the memory of a stream is a few times that. */
 const PIECE_BYTES = 256 * 1024;
@@ -32,7 +33,8 @@ export class StreamWork {
       this.#db.exec('PRAGMA query_only = ON');
       const { statement, text } = new AccessControl(this.#db).prepare(sql, 'exact array', 'query');
       this.columns = statement.columns();
-      const rows = statement.iterate(...orderParameters(text, parameters, sql)) as Iterable<Row>;
+      const bindings = orderParameters(text, parameters, sql, (value) => value as SqliteValue);
+      const rows = statement.iterate(...bindings) as Iterable<Row>;
       this.#rows = rows[Symbol.iterator]();
       // The snapshot is of now, not of when somebody takes the first row.
       this.#left = this.#read();

@@ -1,4 +1,4 @@
-import { AntiphonError, TaggedValue, type Value } from '@antiphon/core';
+import { AntiphonError, Real, TaggedValue, type Value } from '@antiphon/core';
 
 import type { SqliteValue } from './driver/driver.js';
 
@@ -31,7 +31,8 @@ export function bindingOf(value: Value): Binding {
 }
 
 /**
- * A value that a user's program gives. Numbers without a fraction are integers, as SQL writes them.
+ * A value that a user's program gives. Numbers without a fraction are integers, as SQL writes them;
+ * a `Real` is a float all the same: the driver binds numbers as REAL and bigints as INTEGER.
  */
 export function bindParameter(value: unknown): SqliteValue {
   if (typeof value === 'string' || typeof value === 'bigint' || value === null) return value;
@@ -39,10 +40,11 @@ export function bindParameter(value: unknown): SqliteValue {
     return Number.isSafeInteger(value) && !Object.is(value, -0) ? BigInt(value) : value;
   if (typeof value === 'boolean') return value ? 1n : 0n;
   if (value instanceof Uint8Array) return value;
+  if (value instanceof Real) return value.real;
   const shown = value === undefined ? 'undefined (use null)' : typeof value;
   throw new AntiphonError(
     'BAD_SQL',
-    `A parameter cannot be ${shown}. Give null, a string, number, bigint, boolean or Uint8Array.`,
+    `A parameter cannot be ${shown}. Give null, a string, number, bigint, boolean, Uint8Array or Real.`,
   );
 }
 

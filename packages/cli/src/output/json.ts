@@ -1,4 +1,4 @@
-import { AntiphonError, TaggedValue, type Value } from '@antiphon/core';
+import { AntiphonError, type Parameter, Real, TaggedValue, type Value } from '@antiphon/core';
 
 /**
  * Like JSON.stringify on one line, but exact for database values: a bigint is written as its digits
@@ -99,7 +99,7 @@ const INTEGER_MARK = '\uE000i';
  *
  * @throws AntiphonError BAD_OPTION
  */
-export function parseParams(text: string): readonly Value[] | Readonly<Record<string, Value>> {
+export function parseParams(text: string): readonly Parameter[] | Readonly<Record<string, Parameter>> {
   const parsed = parseExact(text);
   if (Array.isArray(parsed)) return parsed.map((item: unknown, index) => toValue(item, `--params[${index}]`));
   if (typeof parsed === 'object' && parsed !== null) {
@@ -122,10 +122,11 @@ function parseExact(text: string): unknown {
   }
 }
 
-function toValue(item: unknown, place: string): Value {
+function toValue(item: unknown, place: string): Parameter {
   if (typeof item === 'string' && item.startsWith(INTEGER_MARK))
     return toInteger(item.slice(INTEGER_MARK.length), place);
-  if (item === null || typeof item === 'string' || typeof item === 'number') return item;
+  if (item === null || typeof item === 'string') return item;
+  if (typeof item === 'number') return Number.isInteger(item) ? new Real(item) : item;
   // SQLite has no booleans: true is 1 there, as in its SQL.
   if (typeof item === 'boolean') return item ? 1n : 0n;
   if (typeof item === 'object' && !Array.isArray(item)) {

@@ -18,5 +18,16 @@ export class TaggedValue {
   ) {}
 }
 
+/**
+ * A parameter that is a float also where it has no fraction: `new Real(5)` is 5.0 in SQL. The plain
+ * number 5 is an integer there.
+ */
+export class Real {
+  constructor(readonly real: number) {}
+}
+
+/** What a placeholder of a statement stands for. */
+export type Parameter = Value | Real;
+
 /** A row: one value per replicated column, in the order of `TableSchema.columns`. */
 export type Row = readonly Value[];

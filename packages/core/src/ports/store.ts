@@ -9,7 +9,7 @@ import type { TransactionId } from '../model/transaction-id.js';
 import type { PassedEpoch } from '../model/epoch.js';
 import type { EpochRecord } from '../model/epoch-record.js';
 import type { Version } from '../decisions/version.js';
-import type { Value } from '../model/value.js';
+import type { Parameter, Value } from '../model/value.js';
 import type { ChecksumReport, QueryResult, RowDigest, RowStream } from './checksums.js';
 import type { UncapturedTable, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
 import type { GroupOutcome, LeftOutWrite, PreparedGroup, PrepareOptions } from './group.js';
@@ -460,7 +460,7 @@ export interface Store<Tx = unknown> extends Rewinding {
    */
   query(
     sql: string,
-    params: readonly Value[] | Readonly<Record<string, Value>>,
+    params: readonly Parameter[] | Readonly<Record<string, Parameter>>,
     options?: { maxRows?: number; maxBytes?: number; signal?: AbortSignal },
   ): Promise<QueryResult>;
   /**
@@ -470,7 +470,7 @@ export interface Store<Tx = unknown> extends Rewinding {
    */
   stream(
     sql: string,
-    params: readonly Value[] | Readonly<Record<string, Value>>,
+    params: readonly Parameter[] | Readonly<Record<string, Parameter>>,
     options: { maxRowBytes?: number; signal: AbortSignal },
   ): Promise<RowStream>;
   /**

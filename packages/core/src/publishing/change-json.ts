@@ -39,18 +39,19 @@ function field(name: string, row: RowObject | undefined): string {
 }
 
 /**
- * Integers that a double holds exactly as numbers, others as text; bytes as `{"base64":"…"}`, with
- * a `tag` where they are text that is not valid UTF-8; the infinities of SQLite as
- * `{"real":"Infinity"}`, since JSON has none.
+ * As over HTTP (docs/http.md): integers that a double holds exactly as numbers, others as
+ * `{"integer":"…"}`; a float with its point, also 5.0; bytes as `{"base64":"…"}`, with a `tag`
+ * where they are text that is not valid UTF-8; the infinities of SQLite as `{"real":"Infinity"}`,
+ * since JSON has none.
  */
 export function valueToJson(value: Value): string {
   switch (typeof value) {
     case 'bigint': {
       const isExact = value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER;
-      return isExact ? String(value) : `"${value}"`;
+      return isExact ? String(value) : `{"integer":"${value}"}`;
     }
     case 'number':
-      return Number.isFinite(value) ? JSON.stringify(value) : `{"real":"${value}"}`;
+      return Number.isFinite(value) ? floatToJson(value) : `{"real":"${value}"}`;
     case 'string':
       return JSON.stringify(value);
     case 'boolean':
@@ -60,6 +61,13 @@ export function valueToJson(value: Value): string {
       if (value instanceof TaggedValue) return `{"base64":"${base64(value.bytes)}","tag":"${value.tag}"}`;
       return `{"base64":"${base64(value)}"}`;
   }
+}
+
+/** With its point, so that it does not look like an integer. `value`: finite. */
+export function floatToJson(value: number): string {
+  if (Object.is(value, -0)) return '-0.0';
+  const digits = String(value);
+  return /[.e]/.test(digits) ? digits : `${digits}.0`;
 }
 
 function base64(bytes: Uint8Array): string {

@@ -3,8 +3,9 @@ import {
   checkOptions,
   isRecord,
   type OptionNames,
+  type Parameter,
+  Real,
   TaggedValue,
-  type Value,
 } from '@antiphon/core';
 
 /** One statement of `execute`. */
@@ -28,7 +29,7 @@ export interface Statement {
  * A list for `?` and `?1`, or an object for `:name`, `@name` and `$name`, without their first
  * characters.
  */
-export type Params = readonly Value[] | Readonly<Record<string, Value>>;
+export type Params = readonly Parameter[] | Readonly<Record<string, Parameter>>;
 
 /** What every store with SQL (`capabilities.sql`) gives to a transaction. */
 export interface SqlTransaction {
@@ -78,23 +79,24 @@ function assertRows(rows: unknown): void {
 /** Throws BAD_OPTION. */
 export function parseParams(input: unknown): Params {
   if (input === undefined || input === null) return [];
-  const values: readonly unknown[] | undefined = Array.isArray(input)
-    ? input
-    : isRecord(input)
-      ? Object.values(input)
-      : undefined;
-  if (values === undefined || values.length > MAX_PARAMS || !values.every(isValue)) {
-    throw bad(
-      'params',
-      `a list or a map of at most ${MAX_PARAMS} values (null, boolean, number, bigint, text, bytes)`,
-    );
-  }
-  return input as Params;
+  if (Array.isArray(input) && input.length <= MAX_PARAMS) return input.map(parameterOf);
+  const entries = isRecord(input) && !Array.isArray(input) ? Object.entries(input) : undefined;
+  if (entries === undefined || entries.length > MAX_PARAMS) throw badParams();
+  return Object.fromEntries(entries.map(([name, value]) => [name, parameterOf(value)]));
 }
 
-function isValue(input: unknown): input is Value {
-  if (input === null || input instanceof Uint8Array || input instanceof TaggedValue) return true;
-  return ['boolean', 'number', 'bigint', 'string'].includes(typeof input);
+function parameterOf(input: unknown): Parameter {
+  if (input === null || input instanceof Uint8Array || input instanceof TaggedValue) return input;
+  if (input instanceof Real) return input;
+  // A message has no classes.
+  if (isRecord(input) && typeof input['real'] === 'number') return new Real(input['real']);
+  if (!['boolean', 'number', 'bigint', 'string'].includes(typeof input)) throw badParams();
+  return input as Parameter;
+}
+
+function badParams(): AntiphonError {
+  const kinds = 'null, boolean, number, bigint, text, bytes, { real: number }';
+  return bad('params', `a list or a map of at most ${MAX_PARAMS} values (${kinds})`);
 }
 
 export function bad(name: string, wanted: string): AntiphonError {

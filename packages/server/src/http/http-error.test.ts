@@ -43,7 +43,10 @@ describe('errors', () => {
     const unclear = errorAnswer(new UnknownOutcomeError('Nobody knows.', 'r1:7'));
     expect(unclear).toMatchObject({ status: 504, body: { error: { context: { id: 'r1:7' } } } });
     const conflict = errorAnswer(new ConflictError('Too late.', { table: 'items', key: [2n ** 60n] }));
-    expect(conflict.body.error.context).toMatchObject({ table: 'items', key: [String(2n ** 60n)] });
+    expect(conflict.body.error.context).toMatchObject({
+      table: 'items',
+      key: [{ integer: String(2n ** 60n) }],
+    });
   });
 
   it('that are no errors of Antiphon say nothing of what is inside', () => {

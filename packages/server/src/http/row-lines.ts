@@ -3,7 +3,7 @@ import type { PlacedStream } from '@antiphon/replica/internal';
 import type { FastifyReply } from 'fastify';
 import type { Service } from '../routes/route.js';
 import { errorAnswer } from './http-error.js';
-import { toJsonTree } from './json-value.js';
+import { ofDatabase, toJsonTree } from './json-value.js';
 
 export const NDJSON = 'application/x-ndjson';
 
@@ -43,7 +43,7 @@ export class RowLines {
       response.write(line({ columns: stream.columns }));
       for (let rows = await stream.next(); rows !== undefined; rows = await stream.next()) {
         this.#rows += rows.length;
-        await this.#write(rows.map(line).join(''));
+        await this.#write(rows.map((row) => line(ofDatabase(row))).join(''));
         if (response.destroyed) return;
       }
       response.write(line({ rows: this.#rows, position: await place() }));

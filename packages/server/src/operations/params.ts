@@ -1,8 +1,8 @@
-import { AntiphonError, isRecord, TaggedValue, type Value } from '@antiphon/core';
+import { AntiphonError, isRecord, type Parameter, TaggedValue } from '@antiphon/core';
 import type { Params } from '@antiphon/replica';
 
 /** Makes a value of the database of what a client gave. Throws BAD_OPTION, with the place. */
-export type ValueOf = (input: unknown, place: string) => Value;
+export type ValueOf = (input: unknown, place: string) => Parameter;
 
 /** Of a name that a request brought. */
 const MAX_SHOWN = 100;

@@ -3,7 +3,7 @@ import type { ChangesOptions, CommittedChange } from '@antiphon/replica';
 import type { FastifyReply } from 'fastify';
 import { beginEvents } from '../http/event-stream.js';
 import { errorAnswer } from '../http/http-error.js';
-import { toJsonTree } from '../http/json-value.js';
+import { ofDatabase, toJsonTree } from '../http/json-value.js';
 import { changesQuery } from '../http/schemas.js';
 import { route, type Service } from './route.js';
 
@@ -106,8 +106,10 @@ class EventStream {
 }
 
 function eventOf(change: CommittedChange): string {
-  const { cursor, ...shown } = change;
-  return `id: ${cursor}\nevent: change\ndata: ${JSON.stringify(toJsonTree(shown))}\n\n`;
+  const { cursor, ...fields } = change;
+  const [key, before, after] = [change.key, change.before, change.after].map(ofDatabase);
+  const shown = JSON.stringify(toJsonTree({ ...fields, key, before, after }));
+  return `id: ${cursor}\nevent: change\ndata: ${shown}\n\n`;
 }
 
 function pause(ms: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { placedQuery, rowObjects } from '@antiphon/replica/internal';
 import { clusterQueryAnswer, clusterQueryBody } from '../http/cluster-schemas.js';
-import { fromJsonValue, toJsonTree } from '../http/json-value.js';
+import { fromJsonValue, ofDatabase, toJsonTree } from '../http/json-value.js';
 import { nothing } from '../http/schemas.js';
 import { toParams } from '../operations/params.js';
 import { route } from './route.js';
@@ -36,7 +36,7 @@ export const clusterQueryRoute = route({
           ? await placedQuery(own, sql, params, { ...options, signal, maxBytes: limits.resultBytes })
           : await cluster.member(id).ask('query', { sql, params, ...options }, wait);
       const tookMs = performance.now() - askedMs;
-      const rows = rowObjects({ columns, ...result }, 'bigint');
+      const rows = ofDatabase(rowObjects({ columns, ...result }, 'bigint'));
       return { body: toJsonTree({ replica: id, tookMs, columns, rows, position }) };
     } finally {
       release();

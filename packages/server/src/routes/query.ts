@@ -1,4 +1,4 @@
-import { fromJsonValue, toJsonTree } from '../http/json-value.js';
+import { fromJsonValue, ofDatabase, toJsonTree } from '../http/json-value.js';
 import { NDJSON, RowLines, wantsLines } from '../http/row-lines.js';
 import { nothing, queryAnswer, queryBody } from '../http/schemas.js';
 import { queryOf, streamOf } from '../operations/query.js';
@@ -33,7 +33,8 @@ export const queryRoute = route({
     const query = queryOf(body, fromJsonValue, limits.resultBytes);
     const release = requests.takeFor(reply.raw);
     try {
-      return { body: toJsonTree(await query(replica, signal)) };
+      const { rows, ...answer } = await query(replica, signal);
+      return { body: toJsonTree({ ...answer, rows: ofDatabase(rows) }) };
     } finally {
       release();
     }

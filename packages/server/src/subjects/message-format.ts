@@ -4,11 +4,13 @@ import {
   type DocumentItem,
   encodeDocument,
   isRecord,
+  type Parameter,
+  Real,
   TaggedValue,
-  type Value,
 } from '@antiphon/core';
 import { HttpError } from '../http/http-error.js';
-import { fromJsonValue, toJsonTree } from '../http/json-value.js';
+import { parseWithWholeFloats } from '../http/exact-json.js';
+import { fromJsonValue, ofDatabase, toJsonTree } from '../http/json-value.js';
 import type { ValueOf } from '../operations/params.js';
 
 /** How a client writes a request, and reads its answer. */
@@ -26,13 +28,14 @@ export const JSON_FORMAT: MessageFormat = {
   contentType: 'application/json',
   decode: (data) => {
     try {
-      return JSON.parse(decoder.decode(data)) as unknown;
+      return parseWithWholeFloats(decoder.decode(data));
     } catch {
       throw new HttpError('BAD_REQUEST', 'The request is not valid JSON. Send a JSON object, in UTF-8.');
     }
   },
   valueOf: fromJsonValue,
-  encode: (answer) => encoder.encode(JSON.stringify(toJsonTree(answer))),
+  encode: ({ rows, ...fields }: { readonly rows?: unknown }) =>
+    encoder.encode(JSON.stringify(toJsonTree({ ...fields, rows: ofDatabase(rows) }))),
 };
 
 const MSGPACK_FORMAT: MessageFormat = {
@@ -64,9 +67,10 @@ export function formatOf(contentType: string | undefined): MessageFormat {
 }
 
 /** MessagePack has what JSON lacks; what JSON says instead is understood as well. */
-function fromNativeValue(input: unknown, place: string): Value {
-  const isNative = input instanceof Uint8Array || input instanceof TaggedValue;
-  if (isNative || typeof input === 'bigint' || typeof input === 'number') return input;
+function fromNativeValue(input: unknown, place: string): Parameter {
+  if (input instanceof Uint8Array || input instanceof TaggedValue || typeof input === 'bigint') return input;
+  // Any float is one, also without a fraction: it has a type of its own there.
+  if (typeof input === 'number') return new Real(input);
   return fromJsonValue(input, place);
 }
 
