@@ -4,6 +4,7 @@ import { defineBench } from './commands/bench.js';
 import { defineChanges } from './commands/changes.js';
 import { defineCheck } from './commands/check.js';
 import { defineCompletion } from './commands/completion.js';
+import { defineConflicts } from './commands/conflicts.js';
 import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
@@ -47,6 +48,7 @@ const COMMANDS = [
   defineMember,
   defineExplainCandidate,
   defineExplainRead,
+  defineConflicts,
   defineQuarantine,
   defineFailover,
   defineSwitchover,

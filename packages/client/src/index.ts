@@ -12,14 +12,16 @@ export { Session } from './session.js';
 // What calls take and give, and the errors that a program can catch.
 export {
   AntiphonError,
+  ConflictError,
   ERROR_CODES,
-  UnknownOutcomeError,
   Real,
+  UnknownOutcomeError,
+  type ConflictDetails,
   type ErrorCode,
   type ErrorContext,
+  type Parameter,
   type RowObject,
   type Value,
-  type Parameter,
 } from '@antiphon/core';
 export {
   newId,
@@ -42,6 +44,7 @@ export {
 export { askMembers, type MemberAnswer } from './member-answers.js';
 export type { ReplicaRef } from './replica-ref.js';
 export { listQuarantine, retryQuarantine, type AskLimits } from './quarantine.js';
+export { listConflicts } from './conflicts.js';
 export { dismissRescued, listRescued, reapplyRescued, rescuedChanges, showRescued } from './rescue.js';
 export type { MailboxProtocol } from '@antiphon/replica/internal';
 export {

@@ -334,7 +334,6 @@ export {
   type RowStream,
   type Recapturing,
   type Refusal,
-  type RowConflict,
   type RowDigest,
   type SealedMessage,
   type Store,
@@ -347,6 +346,13 @@ export {
   type WriteRequest,
   type WritingWatch,
 } from './ports/store.js';
+export {
+  type ConflictPort,
+  type CutShort,
+  type KeptConflict,
+  MAX_KEPT_CONFLICTS,
+  type RowConflict,
+} from './ports/conflicts.js';
 
 export { type AckVerdict, DeliveryWindow } from './subscriptions/delivery-window.js';
 export {

@@ -67,7 +67,7 @@ const READING_COMMANDS = [
     'checksum',
     'rowDigests',
   ],
-  ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued'],
+  ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued', 'conflicts'],
 ] as const;
 
 /** What `connect()` of `@antiphon/client` asks replicas for. */

@@ -64,6 +64,7 @@ export type { MemberStatus, ReplicaStatus, SyncStatus } from './replica/status.j
 export type { LifecycleState } from './config/lifecycle.js';
 export type { Holding, StallReason, Waiting } from './config/standstill.js';
 export type { ConflictReport } from './state/conflicts.js';
+export type { ConflictList, ShownConflict } from './repair/kept-conflicts.js';
 export type { ClockStatus } from './state/clock-watch.js';
 export type { LeftOut } from '@antiphon/core';
 export { problemsOf, type HealthOptions } from './replica/problems.js';

@@ -3,6 +3,7 @@ import {
   decodeChanges,
   encodeBatch,
   lastCounterOf,
+  MAX_KEPT_CONFLICTS,
   MAX_SHOWN_CONFLICTS,
   movedTo,
   withGap,
@@ -20,6 +21,7 @@ import {
   withoutStop,
 } from '@antiphon/core';
 import { ApplyQueue, type RowRun } from './apply-queue.js';
+import { ConflictLedger, rowOf } from './conflicts.js';
 import type { Connection } from './connection.js';
 import { Epochs } from './epochs.js';
 import type { HiddenRows } from './hidden-rows.js';
@@ -36,7 +38,7 @@ import { RowStatements } from './row-statements.js';
 import { isSealed, storeSealed } from './sealed-messages.js';
 import type { ReplicaState } from './state.js';
 import { mappingAt, mappingsOf, rowHere, type TableMapping } from './table-mapping.js';
-import type { RowVersions, Stamp } from './versions.js';
+import type { Contested, RowVersions, Stamp } from './versions.js';
 
 /** Between two looks at the clock. */
 const ROWS_BETWEEN_LOOKS = 256;
@@ -61,6 +63,7 @@ export class Applier {
   readonly #quarantine: Quarantine;
   readonly #epochs: Epochs;
   readonly #ledger: RescueLedger;
+  readonly #conflicts: ConflictLedger;
   #counts: Counts = { ...NO_COUNTS };
   #state: ReplicaState;
   #untilLook = ROWS_BETWEEN_LOOKS;
@@ -98,6 +101,7 @@ export class Applier {
     this.#quarantine = new Quarantine(connection);
     this.#epochs = new Epochs(connection);
     this.#ledger = new RescueLedger(connection);
+    this.#conflicts = new ConflictLedger(connection);
     for (const table of tables) {
       this.#byName.set(table.name, table);
       this.#statements.set(table.id, new RowStatements(connection, table));
@@ -228,7 +232,9 @@ export class Applier {
     state.conflicts += this.#counts.conflicts;
     this.clock.restore(state.time);
     const { lastConflicts, ...counts } = this.#counts;
-    return lastConflicts.length === 0 ? counts : { ...counts, lastConflicts };
+    this.#conflicts.add(lastConflicts, Math.round(this.clock.wallMs));
+    const shown = lastConflicts.slice(-MAX_SHOWN_CONFLICTS);
+    return shown.length === 0 ? counts : { ...counts, lastConflicts: shown };
   }
 
   async #take(step: ApplyStep, pace: Pace): Promise<void> {
@@ -382,9 +388,17 @@ export class Applier {
     if (!this.#givingWay) this.#counts.conflicts += overridden;
   }
 
-  #noteConflicts(conflicts: readonly RowConflict[]): void {
+  /** Before anything of them is written: the row that is here is still the other one. */
+  #noteConflicts(table: TrackedTable, conflicts: readonly Contested[]): void {
     this.#counts.conflicts += conflicts.length;
-    this.#counts.lastConflicts = [...this.#counts.lastConflicts, ...conflicts].slice(-MAX_SHOWN_CONFLICTS);
+    const columns = table.columns.map(({ name }) => name);
+    const last = conflicts.slice(-MAX_KEPT_CONFLICTS).map(({ won, row, ...conflict }): RowConflict => {
+      const named = { table: table.name, columns, ...conflict };
+      const here = rowOf(this.connection, [table], named);
+      const [kept, lost] = won ? [row, here] : [here, row];
+      return { ...named, ...(kept && { kept }), ...(lost && { lost }) };
+    });
+    this.#counts.lastConflicts = [...this.#counts.lastConflicts, ...last].slice(-MAX_KEPT_CONFLICTS);
   }
 
   #write({ table, kind, rows, stamps }: RowRun): void {
@@ -392,7 +406,7 @@ export class Applier {
     let admitted = rows;
     if (this.versions !== undefined) {
       const verdict = this.versions.admit(table, rows, stamps, kind === 'delete');
-      if (verdict.conflicts.length > 0) this.#noteConflicts(verdict.conflicts);
+      if (verdict.conflicts.length > 0) this.#noteConflicts(table, verdict.conflicts);
       admitted = verdict.rows;
     }
     if (admitted.length === 0) return;

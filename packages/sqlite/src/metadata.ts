@@ -144,6 +144,10 @@ const RESCUE = [
 const REWOUND = `CREATE TABLE IF NOT EXISTS _antiphon_rewound (
    id INTEGER PRIMARY KEY CHECK (id = 1), spent INTEGER NOT NULL, epoch INTEGER NOT NULL)`;
 
+/** The last conflicts, with both rows as a document. IF NOT EXISTS as above. */
+const CONFLICTS = `CREATE TABLE IF NOT EXISTS _antiphon_conflicts (
+   id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, data BLOB NOT NULL)`;
+
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
   completeMetadata(connection);
@@ -188,7 +192,17 @@ export function captureAgain(connection: Connection): void {
 /** Adds what builds of the same format before this one did not have, and what others dropped. */
 export function completeMetadata(connection: Connection): void {
   uncounted(connection, () => {
-    const later = [OUTCOMES, UNCAPTURED, KEPT_ATTEMPTS, EPOCHS, ...RESCUE, REWOUND, FOREIGN_LEASE, ROOM];
+    const later = [
+      OUTCOMES,
+      UNCAPTURED,
+      KEPT_ATTEMPTS,
+      EPOCHS,
+      ...RESCUE,
+      REWOUND,
+      CONFLICTS,
+      FOREIGN_LEASE,
+      ROOM,
+    ];
     for (const sql of later) connection.db.exec(sql);
   });
   restoreGuard(connection);

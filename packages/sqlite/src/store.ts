@@ -10,6 +10,7 @@ import {
   type InspectOptions,
   type InstallOptions,
   type InstallReport,
+  type KeptConflict,
   type LeftOutWrite,
   type Position,
   type PreparedGroup,
@@ -50,6 +51,7 @@ import type { TrackedTable } from './local-table.js';
 import { OpenGroup } from './open-group.js';
 import { Pace } from './pace.js';
 import { prepareGroup, type Preparation } from './prepare.js';
+import { ConflictLedger } from './conflicts.js';
 import { Quarantine } from './quarantine.js';
 import { Recapture } from './recapture.js';
 import { pruneSealed, readSealed } from './sealed-messages.js';
@@ -499,6 +501,12 @@ export class SqliteStore implements Store<SqliteTransaction> {
       this.#transaction('Handing over failed', (draft) => handOver(session, draft)),
     );
     session.policy = this.#state.get().policy;
+  }
+
+  conflicts(query: Parameters<Store['conflicts']>[0]): Promise<readonly KeptConflict[]> {
+    return this.#read('Cannot read the conflicts', ({ writer, tables }) =>
+      new ConflictLedger(writer).list(tables, query),
+    );
   }
 
   rescues(query: RescueQuery): Promise<readonly Rescue[]> {

@@ -24,10 +24,18 @@ export interface Stamp extends Version {
 export interface Verdict {
   /** Rows to write, in order. */
   readonly rows: readonly Row[];
-  readonly conflicts: readonly RowConflict[];
+  readonly conflicts: readonly Contested[];
 }
 
-const NONE: readonly RowConflict[] = [];
+/** A row that a change met which did not know it; looked at before the change is written. */
+export interface Contested extends Pick<RowConflict, 'key' | 'winner' | 'loser'> {
+  /** The change is the winner. */
+  readonly won: boolean;
+  /** What it makes of the row; absent where it deletes it. */
+  readonly row?: Row;
+}
+
+const NONE: readonly Contested[] = [];
 
 interface StoredVersion extends Version {
   readonly dead: number;
@@ -166,7 +174,7 @@ export class RowVersions {
     dead: boolean,
   ): Verdict {
     const winners = rows.slice(0, from);
-    const conflicts: RowConflict[] = [];
+    const conflicts: Contested[] = [];
     for (let index = from; index < rows.length; index++) {
       const row = rows[index] as Row;
       const stamp = stamps[index] as Stamp;
@@ -175,10 +183,11 @@ export class RowVersions {
       if (stored !== undefined && isConflict(stamp, stored, won)) {
         const [winner, loser] = won ? [stamp, stored] : [stored, stamp];
         conflicts.push({
-          table: table.name,
           key: table.key.map(({ column }) => row[column] as Value),
           winner: versionOnly(winner),
           loser: versionOnly(loser),
+          won,
+          ...(!dead && { row }),
         });
       }
       if (!won) continue;

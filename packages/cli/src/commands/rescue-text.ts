@@ -140,7 +140,7 @@ export function asAnswerJson(replica: string, { conflicts, ...answer }: ReapplyA
   return { replica, ...answer, conflicts: conflicts.map(asChangeJson) };
 }
 
-function rowJson(columns: readonly string[], row: ShownRow): object {
+export function rowJson(columns: readonly string[], row: ShownRow): object {
   return Object.fromEntries(columns.map((column, index) => [column, valueJson(row[index] as Value)]));
 }
 

@@ -8,7 +8,6 @@ import type { Batch, PartBatch, TransactionBatch } from '../model/transaction.js
 import type { TransactionId } from '../model/transaction-id.js';
 import type { PassedEpoch } from '../model/epoch.js';
 import type { EpochRecord } from '../model/epoch-record.js';
-import type { Version } from '../decisions/version.js';
 import type { Parameter, Value } from '../model/value.js';
 import type { ChecksumReport, QueryResult, RowDigest, RowStream } from './checksums.js';
 import type { UncapturedTable, RecaptureReport, CompareOptions, KeptTable } from './recapture.js';
@@ -16,6 +15,7 @@ import type { GroupOutcome, LeftOutWrite, PreparedGroup, PrepareOptions } from '
 import type { RequestRows } from './requests.js';
 import type { InspectOptions, LeftOut, StoreIdentity, StoreInspection } from './inspection.js';
 import type { KeptParts } from '../model/kept-parts.js';
+import type { ConflictPort, RowConflict } from './conflicts.js';
 import type { Rewinding } from './rescue.js';
 
 export * from './checksums.js';
@@ -272,16 +272,6 @@ export interface ApplyRequest {
   readonly sliceMs: number;
 }
 
-/**
- * Two transactions changed one row, and the origin of the winner did not know the loser's change.
- */
-export interface RowConflict {
-  readonly table: string;
-  readonly key: readonly Value[];
-  readonly winner: Version;
-  readonly loser: Version;
-}
-
 /** An outcome of `apply` names so many conflicts at most. */
 export const MAX_SHOWN_CONFLICTS = 16;
 
@@ -319,7 +309,7 @@ export interface Refusal {
  * I1: each writing method is one database transaction, or none. I2, I3: counters are given in
  * commit order and a sealed message stays readable until `prune`.
  */
-export interface Store<Tx = unknown> extends Rewinding {
+export interface Store<Tx = unknown> extends Rewinding, ConflictPort {
   readonly engine: string;
   readonly capabilities: StoreCapabilities;
   /** Absent where nobody can write past the capture. After `install`. */

@@ -31,13 +31,22 @@ export interface ShownRescueConflict extends Omit<RescueConflict, 'before' | 'af
 
 type Images = Partial<Record<'before' | 'after' | 'here', ShownRow>>;
 
+export function cutRow(row: ShownRow): ShownRow {
+  return row.map(cut);
+}
+
+/** As it was before it travelled in a message. */
+export function revivedRow(row: ShownRow): ShownRow {
+  return row.map(revived);
+}
+
 export function withCutValues<T extends Images>(change: T): T {
-  return withRows(change, (row) => row.map(cut));
+  return withRows(change, cutRow);
 }
 
 /** As they were before they travelled in a message. */
 export function withRevivedValues<T extends Images & { readonly key: readonly Value[] }>(change: T): T {
-  return { ...withRows(change, (row) => row.map(revived)), key: change.key.map(revived) as Value[] };
+  return { ...withRows(change, revivedRow), key: change.key.map(revived) as Value[] };
 }
 
 /** The first of them, as many as one answer holds; at least one. */

@@ -49,6 +49,7 @@ import type {
   QuarantineQuery,
   RetryAnswer,
 } from '../repair/quarantine.js';
+import { type ConflictList, type ConflictQuery, keptConflicts } from '../repair/kept-conflicts.js';
 import { parseRecapture, type Recapturer, type RecaptureResult } from '../repair/recapture.js';
 import { parseRemoval, removeMember, type Removal } from '../membership/remove-member.js';
 import { ReadPlaces } from '../read/read-places.js';
@@ -133,6 +134,8 @@ export interface MailboxProtocol {
   /** Judges messages anew, and tries at once what is held. */
   retry(request: QuarantineQuery): RetryAnswer;
   discard(request: Pick<QuarantineQuery, 'seq'>): DiscardAnswer;
+  /** The conflicts that were decided last here, with both rows. */
+  conflicts(request: ConflictQuery): ConflictList;
   /**
    * Library writes wait for so long; what was written before is sealed and in the log when the
    * answer comes.
@@ -285,6 +288,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       later(message, this.services.quarantine.retry(query)),
     discard: (query: Pick<QuarantineQuery, 'seq'>, _: unknown, message: Later<'discard'>): NoReply =>
       later(message, this.services.quarantine.discard(query)),
+    conflicts: (query: ConflictQuery, _: unknown, message: Later<'conflicts'>): NoReply =>
+      later(message, keptConflicts(this.scope, query)),
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
     release: (): void => void this.replica.tell('release'),
@@ -523,6 +528,10 @@ const COMMANDS: RemoteCommands<MailboxProtocol> = {
   quarantined: (input) => ({ seq: whole('seq', record(input)['seq'], Number.MAX_SAFE_INTEGER) }),
   retry: parseQuarantineQuery,
   discard: parseQuarantineQuery,
+  conflicts: (input) => {
+    const { beforeId } = record(input ?? {});
+    return beforeId === undefined ? {} : { beforeId: whole('beforeId', beforeId, Number.MAX_SAFE_INTEGER) };
+  },
   hold: (input) => ({ holdMs: whole('holdMs', record(input)['holdMs'], MAX_HOLD_MS) }),
 };
 

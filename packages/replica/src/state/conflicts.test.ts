@@ -15,7 +15,7 @@ it('names table, key and both origins, and ends the alarm when there has been no
   expect(health.alarms).toEqual([]);
 
   const lastConflicts = [
-    { table: 't', key: [7n, "o'x", null], winner: version('eu-1'), loser: version('us-1') },
+    { table: 't', columns: [], key: [7n, "o'x", null], winner: version('eu-1'), loser: version('us-1') },
   ];
   conflicts.note({ transactions: 1, rows: 1, conflicts: 1, lastConflicts });
   expect(conflicts.reports).toEqual([

@@ -1,0 +1,48 @@
+import type { Version } from '../decisions/version.js';
+import type { Row, Value } from '../model/value.js';
+
+/**
+ * Two transactions changed one row, and the origin of the winner did not know the loser's change.
+ */
+export interface RowConflict {
+  readonly table: string;
+  readonly key: readonly Value[];
+  readonly winner: Version;
+  readonly loser: Version;
+  /** The names of the columns of both rows. */
+  readonly columns: readonly string[];
+  /** What the winner made of the row; absent where it deleted it. */
+  readonly kept?: Row;
+  /**
+   * What the loser had made of it; absent where it had deleted it, or its row was hidden by a
+   * unique-key conflict.
+   */
+  readonly lost?: Row;
+}
+
+/** A text or BLOB of a row that is too long to be kept: its beginning. */
+export interface CutShort {
+  readonly start: string | Uint8Array;
+  /** Of the whole value, in characters or bytes. */
+  readonly length: number;
+}
+
+/** As a database keeps it. */
+export interface KeptConflict extends Omit<RowConflict, 'kept' | 'lost'> {
+  readonly id: number;
+  /** When it was decided here, in milliseconds since 1970. */
+  readonly atMs: number;
+  readonly kept?: readonly (Value | CutShort)[];
+  readonly lost?: readonly (Value | CutShort)[];
+  /** The row as it is now; absent where there is none. */
+  readonly here?: Row;
+}
+
+/** A store keeps so many; older ones are forgotten. */
+export const MAX_KEPT_CONFLICTS = 200;
+
+/** The conflicts that a store has decided last. */
+export interface ConflictPort {
+  /** The newest first; only those before the one with the number `beforeId`, if it is given. */
+  conflicts(query: { readonly beforeId?: number; readonly limit: number }): Promise<readonly KeptConflict[]>;
+}
