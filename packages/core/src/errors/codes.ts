@@ -34,6 +34,12 @@ export const ERROR_CODES = {
     means: 'This replica does not accept writes.',
     do: 'Write to the primary that the message names.',
   },
+  NOT_PRIMARY: {
+    retriable: false,
+    means:
+      'Only the primary can promise what a read asks for: this replica does not know what was acknowledged last.',
+    do: 'Read at the primary that the message names, or ask for less than `strong`.',
+  },
   CLOSED: { retriable: false, means: 'The replica, store or connection is closed.', do: 'Open it again.' },
   ABORTED: {
     retriable: true,

@@ -130,7 +130,7 @@ describe('a replica takes over', () => {
       ) as string,
     });
     expect(await strong(b)).toEqual([{ n: 2n }]);
-    await expect(strong(a)).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    await expect(strong(a)).rejects.toMatchObject({ code: 'NOT_PRIMARY', context: { primary: 'b' } });
   });
 
   it('I12: and strong reads keep the chain of what it sends', async () => {

@@ -100,6 +100,7 @@ const QUERY_OPTIONS: OptionNames<QueryOptions> = {
 };
 const DEFAULT_WAIT_MS = 5000;
 const SHOWN_SQL = 200;
+const IS_CHANGING = 'Which replica is the primary is being decided. Call again in a moment.';
 
 /** Rows, and a session token: a read that comes after it shows no less. */
 export interface PlacedResult extends QueryResult {
@@ -345,8 +346,9 @@ async function strong(
   const { sync, authority, clock, closing, id, cluster } = scope;
   if (sync === undefined) {
     if (authority.current().role !== 'primary') {
-      const { epoch, primary } = knownOf(authority);
-      throw needsSync("Consistency 'strong' on this replica", { replica: id, primary, epoch });
+      throw authority.current().role === 'peer'
+        ? needsSync("Consistency 'strong' where several replicas write", { cluster, replica: id })
+        : notPrimary(cluster, id, knownOf(authority));
     }
     // The only database that is ever written to shows everything that was acknowledged.
     if (!authority.byTerm) return;
@@ -362,12 +364,21 @@ async function strong(
   if (sync === undefined && !isPrimary(authority)) throw overtaken(cluster, id, knownOf(authority));
 }
 
+/** Another replica acknowledges writes, which may not have come here yet. */
+function notPrimary(cluster: string, id: string, { epoch, primary = NOBODY }: Known): AntiphonError {
+  const isChanging = primary === NOBODY || primary === id;
+  const where = isChanging ? IS_CHANGING : `Read at ${primary}, the primary.`;
+  return new AntiphonError(
+    'NOT_PRIMARY',
+    `Replica ${id} cannot tell what was acknowledged last, which a strong read has to show. ${where}`,
+    { context: { cluster, replica: id, primary, epoch }, retriable: isChanging },
+  );
+}
+
 /** Its database shows what was acknowledged up to the other's epoch, and nothing behind it. */
 function overtaken(cluster: string, id: string, { epoch, primary = NOBODY }: Known): AntiphonError {
-  const where =
-    primary === NOBODY || primary === id
-      ? 'Which replica is the primary is being decided. Call again in a moment.'
-      : `${primary} is the primary now. Read there.`;
+  const isChanging = primary === NOBODY || primary === id;
+  const where = isChanging ? IS_CHANGING : `${primary} is the primary now. Read there.`;
   return new AntiphonError(
     'NOT_IN_SYNC',
     `Replica ${id} is not the primary any more, and cannot tell what was acknowledged since. ${where}`,
