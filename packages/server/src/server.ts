@@ -29,6 +29,7 @@ import { clientOf, RateLimit } from './service/rate-limit.js';
 import { assertSameOrigin } from './service/same-origin.js';
 import { Slots } from './service/slots.js';
 import { Turns } from './service/turns.js';
+import { subjectWatchOf } from './subjects/subject-watch.js';
 
 /** One replica as an HTTP service, and its console. */
 export interface HttpServer extends AsyncDisposable {
@@ -98,7 +99,7 @@ class ReplicaServer implements HttpServer {
     const { limits, logger } = settings;
     const requests = new Slots(limits.requests, 'requests');
     const streams = new Slots(limits.streams, 'streams');
-    const metrics = new ServerMetrics({ requests, streams });
+    const metrics = new ServerMetrics({ requests, streams, subjects: subjectWatchOf(replica) });
     const comparisons = new Slots(1, 'comparison');
     const cluster = new OwnCluster(replica);
     const watch = new ClusterWatch(replica, cluster);
@@ -163,6 +164,7 @@ class ReplicaServer implements HttpServer {
       await this.#app.close();
     } finally {
       clearTimeout(timer);
+      this.#service.metrics.close();
       this.settings.certificate?.close();
     }
   }

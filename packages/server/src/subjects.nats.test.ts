@@ -2,7 +2,7 @@ import { encode } from '@msgpack/msgpack';
 import { decodeDocument, encodeDocument } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Served } from './testing/served.js';
+import { get, Served } from './testing/served.js';
 import { type JsonAnswer, SubjectClient } from './testing/subject-client.js';
 
 const [READ, WRITE, NAME] = ['antiphon.test.read', 'antiphon.test.write', 'antiphon-test'];
@@ -46,6 +46,28 @@ describe("NATS's service discovery", () => {
     const requests = await client.requestsOf(NAME, 'read');
     expect(Object.values(requests).reduce((sum, count) => sum + count)).toBe(60);
     for (const id of IDS) expect(requests[id]).toBeGreaterThan(0);
+  });
+});
+
+describe('/metrics', () => {
+  it('of the replicas count requests on the subjects, with their time, by kind and status', async () => {
+    const servers = await Promise.all(IDS.map((id) => served.server({}, id)));
+    for (let n = 0; n < 5; n++) await client.json(READ, { sql: 'SELECT 1' });
+    await client.json(READ, { sql: 'SELEKT' });
+    await client.json(WRITE, insert(650));
+    await client.json(WRITE, insert(650));
+    const texts = await Promise.all(
+      servers.map(async (one) => String((await get(one, '/metrics')).body['text'])),
+    );
+    const total = (labels: string): number => {
+      const line = new RegExp(`^antiphon_subject_request_duration_seconds_count\\{${labels}\\} (\\d+)$`, 'm');
+      return texts.reduce((sum, text) => sum + Number(line.exec(text)?.[1] ?? 0), 0);
+    };
+    expect(total('kind="read",status="200"')).toBe(5);
+    expect(total('kind="read",status="400"')).toBe(1);
+    expect(total('kind="write",status="200"')).toBe(1);
+    expect(total('kind="write",status="422"')).toBe(1);
+    for (const text of texts) expect(text).toContain('antiphon_subject_listening{kind="read"} 1');
   });
 });
 

@@ -1,4 +1,5 @@
 import type { ReplicaStatus } from '@antiphon/replica';
+import type { SubjectWatch } from '../subjects/subject-watch.js';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Seconds: a read from memory takes a fraction of a millisecond, a synchronous write some. */
@@ -67,9 +68,12 @@ const GAUGES: Readonly<
   },
 };
 
+const SUBJECT_KINDS = ['read', 'write'] as const;
+
 export interface Gauged {
   readonly requests: { readonly taken: number };
   readonly streams: { readonly taken: number };
+  readonly subjects: SubjectWatch;
 }
 
 /** The metrics of one server; nothing is registered globally. */
@@ -82,6 +86,8 @@ export class ServerMetrics {
   readonly #dropped: Counter;
   readonly #inFlight: Gauge;
   readonly #streams: Gauge;
+  readonly #listening: Gauge<'kind'>;
+  readonly #stop: () => void;
 
   constructor(private readonly gauged: Gauged) {
     const registers = [this.#registry];
@@ -113,6 +119,27 @@ export class ServerMetrics {
       registers,
     });
     this.#streams = new Gauge({ name: 'antiphon_http_streams', help: 'Open streams of changes.', registers });
+    this.#listening = new Gauge({
+      name: 'antiphon_subject_listening',
+      help: '1 while requests on the subjects of the cluster are answered here, by kind.',
+      labelNames: ['kind'],
+      registers,
+    });
+    const duration = new Histogram({
+      name: 'antiphon_subject_request_duration_seconds',
+      help: 'How long requests on subjects took, by kind and status; the status is that of HTTP.',
+      labelNames: ['kind', 'status'],
+      buckets: BUCKETS,
+      registers,
+    });
+    this.#stop = gauged.subjects.on(({ kind, status, seconds }) =>
+      duration.observe({ kind, status: String(status) }, seconds),
+    );
+  }
+
+  /** Requests on subjects are not counted any more. */
+  close(): void {
+    this.#stop();
   }
 
   observe(method: string, route: string, status: number, seconds: number): void {
@@ -132,6 +159,8 @@ export class ServerMetrics {
     for (const { name } of status.alarms) this.#alarm.set({ name }, 1);
     this.#inFlight.set(this.gauged.requests.taken);
     this.#streams.set(this.gauged.streams.taken);
+    const { listening } = this.gauged.subjects;
+    for (const kind of SUBJECT_KINDS) this.#listening.set({ kind }, flag(listening[kind]));
     return { text: await this.#registry.metrics(), type: this.#registry.contentType };
   }
 }

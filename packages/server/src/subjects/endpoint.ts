@@ -10,6 +10,7 @@ import { callSpan, contextOf, type SpanSpec, traced, type TracedCluster } from '
 import { ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
 import { errorAnswer, HttpError } from '../http/http-error.js';
 import type { Answered } from '../operations/operation.js';
+import type { SubjectWatch } from './subject-watch.js';
 import { formatOf, JSON_FORMAT, type MessageFormat, tooLarge } from './message-format.js';
 
 /** Of all replicas that listen on a subject, one gets each request. */
@@ -52,6 +53,7 @@ export class Endpoint {
     private readonly bus: Bus,
     private readonly spec: EndpointSpec,
     private readonly logger: Logger,
+    private readonly watch: SubjectWatch,
   ) {}
 
   get isListening(): boolean {
@@ -62,7 +64,7 @@ export class Endpoint {
     return this.spec.subject;
   }
 
-  get name(): string {
+  get name(): 'read' | 'write' {
     return this.spec.name;
   }
 
@@ -84,6 +86,7 @@ export class Endpoint {
       this.#underWay.add(answering);
     };
     this.#subscription = this.bus.subscribe(this.subject, receive, { queue: QUEUE });
+    this.watch.listening[this.name] = true;
     this.logger.info({ subject: this.subject }, `Requests on ${this.subject} are answered here.`);
   }
 
@@ -92,6 +95,7 @@ export class Endpoint {
     const subscription = this.#subscription;
     if (subscription === undefined) return;
     this.#subscription = undefined;
+    this.watch.listening[this.name] = false;
     this.logger.info({ subject: this.subject }, `Requests on ${this.subject} go to other replicas.`);
     await subscription.drain();
   }
@@ -105,6 +109,7 @@ export class Endpoint {
   async #answer(request: BusRequest): Promise<void> {
     const startedMs = performance.now();
     let format = JSON_FORMAT;
+    let status = 200;
     this.#requests++;
     try {
       if (request.respond === undefined) throw withoutReply();
@@ -112,9 +117,11 @@ export class Endpoint {
       const answered = await this.#traced(request, () => this.spec.run(request.data, format));
       this.#respond(request, format, answered, {});
     } catch (thrown) {
-      this.#refuse(request, format, thrown);
+      status = this.#refuse(request, format, thrown);
     } finally {
-      this.#tookMs += performance.now() - startedMs;
+      const tookMs = performance.now() - startedMs;
+      this.#tookMs += tookMs;
+      this.watch.answered({ kind: this.name, status, seconds: tookMs / 1000 });
     }
   }
 
@@ -129,7 +136,8 @@ export class Endpoint {
     return traced(describe, run);
   }
 
-  #refuse(request: BusRequest, format: MessageFormat, thrown: unknown): void {
+  /** Returns its status. */
+  #refuse(request: BusRequest, format: MessageFormat, thrown: unknown): number {
     const { status, body, isDefect } = errorAnswer(thrown);
     const { message, code } = body.error;
     this.#errors++;
@@ -145,6 +153,7 @@ export class Endpoint {
     } catch (unsent) {
       this.logger.error({ ...fields, err: unsent }, 'An error could not be sent to its client.');
     }
+    return status;
   }
 
   /** Throws MESSAGE_TOO_LARGE. Without a connection nothing is sent: the client asks again. */

@@ -11,6 +11,7 @@ import { Slots } from '../service/slots.js';
 import { answerDiscovery, type Described } from './discovery.js';
 import { Endpoint } from './endpoint.js';
 import type { MessageFormat } from './message-format.js';
+import { subjectWatchOf } from './subject-watch.js';
 import { resolveSubjectsOptions, type SubjectsOptions, type SubjectsSettings } from './options.js';
 
 /** One replica that answers on the subjects of its cluster. */
@@ -81,8 +82,9 @@ class SubjectService implements ServedSubjects {
     const { bus, traced } = served;
     const reading = { name: 'read', subject: this.read, cluster: traced, run: reads } as const;
     const writing = { name: 'write', subject: this.write, cluster: traced, run: writes } as const;
-    this.#reading = new Endpoint(bus, reading, logger);
-    this.#writing = new Endpoint(bus, writing, logger);
+    const watch = subjectWatchOf(replica);
+    this.#reading = new Endpoint(bus, reading, logger, watch);
+    this.#writing = new Endpoint(bus, writing, logger, watch);
     this.#discovery = answerDiscovery(bus, () => this.#describe());
     this.#stopListening = served.onChange(() => this.#follow());
     this.#follow();
