@@ -1,11 +1,11 @@
-import type { Socket } from 'node:net';
 import { AntiphonError } from '@antiphon/core';
 import type { Replica } from '@antiphon/replica';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { parseExactJson } from './http/exact-json.js';
 import { ClusterWatch } from './cluster/cluster-watch.js';
 import { OwnCluster } from './cluster/own-cluster.js';
-import { errorAnswer, HTTP_CODES, type HttpCode, HttpError } from './http/http-error.js';
+import { errorAnswer, HttpError, shuttingDown } from './http/http-error.js';
+import { refuseConnection, refuseInOneForm } from './http/refuse-connection.js';
 import { nothing } from './http/schemas.js';
 import { tracedRequest } from './http/traced-request.js';
 import { adminRoutes } from './routes/admin.js';
@@ -60,6 +60,8 @@ const HEADERS = {
   'referrer-policy': 'no-referrer',
 };
 const MAX_URL_PARAMETER = 100;
+/** For requests that were ended to be answered. */
+const LAST_ANSWERS_MS = 1000;
 
 /**
  * Serves a replica over HTTP: reads, writes, changes, probes and metrics, as docs/http.md describes
@@ -88,6 +90,8 @@ class ReplicaServer implements HttpServer {
   readonly #turns = new Turns();
   readonly #draining = new AbortController();
   readonly #ending = new AbortController();
+  /** Requests that are being answered. */
+  readonly #underWay = new Set<AbortController>();
   #closing: Promise<void> | undefined;
   #address: Endpoint;
 
@@ -159,14 +163,22 @@ class ReplicaServer implements HttpServer {
     this.#draining.abort();
     if (drainMs > 0) await new Promise((resolve) => setTimeout(resolve, drainMs));
     this.#ending.abort();
-    const timer = setTimeout(() => this.#app.server.closeAllConnections(), graceMs);
+    const timers = [
+      setTimeout(() => this.#endRequests(), graceMs),
+      setTimeout(() => this.#app.server.closeAllConnections(), graceMs + LAST_ANSWERS_MS),
+    ];
     try {
       await this.#app.close();
     } finally {
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
       this.#service.metrics.close();
       this.settings.certificate?.close();
     }
+  }
+
+  #endRequests(): void {
+    const message = 'This server is shutting down, and has ended what was under way. Ask another replica.';
+    for (const request of this.#underWay) request.abort(new AntiphonError('ABORTED', message));
   }
 
   #build(): FastifyInstance {
@@ -175,6 +187,8 @@ class ReplicaServer implements HttpServer {
       bodyLimit: this.settings.limits.bodyBytes,
       ...nodeServerOptions(this.settings),
       forceCloseConnections: 'idle',
+      // It would answer in a form of its own: see `#assertOpen`.
+      return503OnClosing: false,
       exposeHeadRoutes: false,
       routerOptions: { maxParamLength: MAX_URL_PARAMETER },
       clientErrorHandler: refuseConnection,
@@ -185,6 +199,7 @@ class ReplicaServer implements HttpServer {
     });
     app.server.maxConnections = this.settings.limits.connections;
     app.server.on('drop', () => this.#service.metrics.dropped());
+    refuseInOneForm(app.server, HEADERS);
     // A page in a browser can send text to any address without asking first; JSON it cannot.
     app.removeContentTypeParser('text/plain');
     parseExactJson(app);
@@ -192,7 +207,12 @@ class ReplicaServer implements HttpServer {
     for (const one of [...ROUTES, this.#openApi()]) this.#addRoute(app, one);
     addConsole(app, this.page);
     app.setErrorHandler((error, request, reply) => this.#refuse(request, reply, error));
-    app.setNotFoundHandler((request, reply) => this.#refuse(request, reply, notFound(request)));
+    const found = [
+      ...ROUTES,
+      this.#openApi(),
+      ...this.page.map(({ path }) => ({ path, method: 'GET' as const })),
+    ];
+    app.setNotFoundHandler((request, reply) => this.#refuse(request, reply, notFound(request, found)));
     return app;
   }
 
@@ -204,6 +224,8 @@ class ReplicaServer implements HttpServer {
     });
     app.addHook('onRequest', async (request, reply) => {
       void reply.headers(HEADERS);
+      this.#assertOpen(request);
+      assertPlain(request);
       this.#assertHost(request);
       this.#assertRate(request);
       assertSameOrigin(request);
@@ -224,11 +246,18 @@ class ReplicaServer implements HttpServer {
     });
   }
 
+  /** Connections that are kept alive bring new requests until they end. */
+  #assertOpen(request: FastifyRequest): void {
+    if (this.#ending.signal.aborted && !isProbe(request)) throw shuttingDown();
+  }
+
   /**
    * Without tokens, what protects a replica is that only this machine reaches it: a page whose name
    * resolves to 127.0.0.1 must not (DNS rebinding).
    */
-  #assertHost({ headers: { host } }: FastifyRequest): void {
+  #assertHost({ headers: { host }, raw }: FastifyRequest): void {
+    if (host === undefined && raw.httpVersion === '1.1')
+      throw new HttpError('BAD_REQUEST', 'The request has no `Host`, which HTTP/1.1 asks for. Send one.');
     // Browsers always name one.
     if (this.settings.tokens.areNeeded || host === undefined || isLoopback(hostOf(host))) return;
     const message =
@@ -238,8 +267,9 @@ class ReplicaServer implements HttpServer {
   }
 
   /** Load balancers ask as often as they like. */
-  #assertRate({ headers, ip, routeOptions: { url } }: FastifyRequest): void {
-    if (PROBES.some(({ path }) => path === url)) return;
+  #assertRate(request: FastifyRequest): void {
+    const { headers, ip } = request;
+    if (isProbe(request)) return;
     this.#rate.take(clientOf(this.settings.tokens.nameOf(headers.authorization), ip));
   }
 
@@ -250,7 +280,9 @@ class ReplicaServer implements HttpServer {
     const isTraced = role === 'read' || role === 'write' ? one.body !== undefined : false;
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
       const gone = new AbortController();
+      this.#underWay.add(gone);
       reply.raw.once('close', () => {
+        this.#underWay.delete(gone);
         if (!reply.raw.writableFinished) gone.abort();
       });
       const { body, query, headers } = request;
@@ -296,42 +328,32 @@ class ReplicaServer implements HttpServer {
   }
 }
 
-function notFound({ method, url }: FastifyRequest): HttpError {
-  const [path] = url.split('?', 1);
-  const known = [...ROUTES].filter((one) => one.path === path);
-  const allow = known.map((one) => one.method).join(', ');
-  if (known.length > 0)
-    return new HttpError('METHOD_NOT_ALLOWED', `${path} takes ${allow}, not ${method}.`, { allow });
-  return new HttpError('NOT_FOUND', 'There is nothing at this address. See /openapi.json for what there is.');
+function isProbe({ routeOptions: { url } }: FastifyRequest): boolean {
+  return PROBES.some(({ path }) => path === url);
 }
 
-const REFUSALS: Readonly<Record<string, { readonly code: HttpCode; readonly message: string }>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: {
-    code: 'REQUEST_TIMEOUT',
-    message: 'The request did not come in time. Send it again.',
-  },
-  HPE_HEADER_OVERFLOW: { code: 'HEADERS_TOO_LARGE', message: 'The headers are too large. Send fewer.' },
-};
+/** A body that is compressed would be no JSON. */
+function assertPlain({ headers }: FastifyRequest): void {
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding === 'identity') return;
+  throw new HttpError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'The body is compressed. Send it without `Content-Encoding`.',
+  );
+}
 
-/** Errors of the parser, and of the limits of time. */
-const OF_HTTP = /^(HPE|ERR_HTTP)_/;
-
-/** What is no HTTP, or comes too slowly: one answer, and the connection ends. */
-function refuseConnection(error: Error & { readonly code?: string }, socket: Socket): void {
-  // After a reset, or before TLS is agreed on, nobody reads an answer; waiting for that has no end.
-  if (!OF_HTTP.test(error.code ?? '') || !socket.writable) return void socket.destroy();
-  const { code, message } = REFUSALS[error.code ?? ''] ?? {
-    code: 'BAD_REQUEST',
-    message: 'This is no valid HTTP request.',
-  };
-  const body = JSON.stringify({ error: { code, message, retriable: false, context: {} } });
-  const head = [
-    `HTTP/1.1 ${HTTP_CODES[code]} ${code}`,
-    'Content-Type: application/json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    'Connection: close',
-  ];
-  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // Not `end`: whoever does not go would keep the connection.
-  socket.destroySoon();
+function notFound(
+  { method, url }: FastifyRequest,
+  found: readonly Pick<Route, 'path' | 'method'>[],
+): HttpError {
+  const [path] = url.split('?', 1);
+  const known = found.filter((one) => one.path === path).map((one) => one.method);
+  if (known.length === 0)
+    return new HttpError(
+      'NOT_FOUND',
+      'There is nothing at this address. See /openapi.json for what there is.',
+    );
+  const methods: string[] = PROBES.some((one) => one.path === path) ? [...known, 'HEAD'] : known;
+  const allow = methods.join(', ');
+  return new HttpError('METHOD_NOT_ALLOWED', `${path} takes ${allow}, not ${method}.`, { allow });
 }

@@ -66,10 +66,14 @@ export const HTTP_CODES = {
   METHOD_NOT_ALLOWED: 405,
   REQUEST_TIMEOUT: 408,
   UNSUPPORTED_MEDIA_TYPE: 415,
+  EXPECTATION_FAILED: 417,
   HEADERS_TOO_LARGE: 431,
+  SHUTTING_DOWN: 503,
 } as const;
 
 export type HttpCode = keyof typeof HTTP_CODES;
+
+const RETRIABLE: ReadonlySet<HttpCode> = new Set(['REQUEST_TIMEOUT', 'SHUTTING_DOWN']);
 
 /** Of a request that no replica was asked about. */
 export class HttpError extends Error {
@@ -118,10 +122,9 @@ export function errorAnswer(thrown: unknown): ErrorAnswer {
 
 function ofAntiphon({ code, message, retriable, context }: AntiphonError): ErrorAnswer {
   const status = STATUS_OF[code];
-  const isLater = retriable && (status === 429 || status === 503);
   return {
     status,
-    headers: isLater ? { 'retry-after': RETRY_AFTER_S } : {},
+    headers: whenToCome(status, retriable),
     body: { error: { code, message: bounded(message), retriable, context: plain(context) } },
     isDefect: code === 'INTERNAL',
   };
@@ -138,8 +141,19 @@ function plain(context: ErrorContext): Readonly<Record<string, unknown>> {
 }
 
 function ofHttp({ code, message, headers }: HttpError): ErrorAnswer {
-  const body = { error: { code, message: redact(message), retriable: false, context: {} } };
-  return { status: HTTP_CODES[code], headers, body, isDefect: false };
+  const status = HTTP_CODES[code];
+  const retriable = RETRIABLE.has(code);
+  const body = { error: { code, message: redact(message), retriable, context: {} } };
+  return { status, headers: { ...headers, ...whenToCome(status, retriable) }, body, isDefect: false };
+}
+
+function whenToCome(status: number, retriable: boolean): Readonly<Record<string, string>> {
+  return retriable && (status === 429 || status === 503) ? { 'retry-after': RETRY_AFTER_S } : {};
+}
+
+/** Of a server that ends: new requests find another one. */
+export function shuttingDown(): HttpError {
+  return new HttpError('SHUTTING_DOWN', 'This server is shutting down. Send the request to another replica.');
 }
 
 /** What Fastify refused. */

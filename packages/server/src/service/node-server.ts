@@ -18,6 +18,8 @@ export function nodeServerOptions({ limits, certificate, logger }: ServerSetting
   const http = {
     headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
     maxHeaderSize: MAX_HEADER_BYTES,
+    // It would answer without a body.
+    requireHostHeader: false,
     connectionsCheckingInterval: Math.min(CHECK_MS, headersTimeoutMs, requestTimeoutMs),
   };
   const times = { keepAliveTimeout: keepAliveMs, requestTimeout: requestTimeoutMs };
