@@ -17,3 +17,4 @@ export { replicaRef } from './replica-ref.js';
 export { type AskedCluster, writingMsOf } from './member-answers.js';
 export { anotherReplica, furthestOf, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';
 export { CONNECT_OPTIONS } from './connect.js';
+export { failoverPlan, type FailoverPlan, isTakenOver, lossOf, planOf, stillThere } from './failover-plan.js';

@@ -38,9 +38,15 @@ it('describes every address that there is, and none besides', async () => {
   expect(names.sort()).toEqual([
     ...['get /livez', 'get /metrics', 'get /openapi.json', 'get /primary', 'get /read-only', 'get /readyz'],
     ...['get /replica', 'get /v1/changes', 'get /v1/cluster', 'get /v1/cluster/candidates'],
-    ...['get /v1/cluster/epochs', 'get /v1/cluster/quarantine', 'get /v1/cluster/quarantined'],
+    ...['get /v1/cluster/conflicts', 'get /v1/cluster/epochs', 'get /v1/cluster/failover'],
+    ...['get /v1/cluster/quarantine', 'get /v1/cluster/quarantined'],
     ...['get /v1/cluster/rescue', 'get /v1/cluster/rescues', 'get /v1/cluster/stream', 'get /v1/status'],
-    ...['post /v1/admin/drain', 'post /v1/admin/quarantine/discard', 'post /v1/admin/quarantine/retry'],
+    ...[
+      'post /v1/admin/drain',
+      'post /v1/admin/failover',
+      'post /v1/admin/quarantine/discard',
+      'post /v1/admin/quarantine/retry',
+    ],
     ...['post /v1/admin/rescue/dismiss', 'post /v1/admin/rescue/reapply', 'post /v1/admin/resume'],
     ...['post /v1/admin/switchover', 'post /v1/admin/verify', 'post /v1/cluster/query'],
     ...['post /v1/execute', 'post /v1/query'],

@@ -1,7 +1,6 @@
-import { AntiphonError } from '@antiphon/core';
-import type { ReplicaStatus, TakenOver } from '@antiphon/replica';
-import { askMembers, type MemberAnswer } from '@antiphon/client';
-import { primaryOf } from '@antiphon/client/internal';
+import type { TakenOver } from '@antiphon/replica';
+import { askMembers } from '@antiphon/client';
+import { failoverPlan, isTakenOver, lossOf, planOf, stillThere } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
 import { EXIT } from '../output/exit-code.js';
@@ -10,7 +9,6 @@ import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { confirmed } from './confirm.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { isTakenOver, lossOf, planOf, type Plan } from './failover-text.js';
 
 interface FailoverCommandOptions extends TargetOptions {
   readonly force?: boolean;
@@ -47,14 +45,14 @@ export function defineFailover(host: CommandHost): void {
       const { terminal, env, cwd, signal } = context;
       await using client = await openCluster(resolveTarget(options, env, cwd), terminal);
       await client.requireMember(to);
-      const plan = planned(client.cluster, to, await askMembers(client));
+      const plan = failoverPlan(client.cluster, to, await askMembers(client));
       if (plan.primary === to && plan.epoch !== undefined) {
         const { number, seq } = plan.epoch;
         show({ epoch: number, primary: to, seq, elected: true }, to, terminal);
         return EXIT.ok;
       }
-      if (plan.answers && !force) throw stillThere(plan);
-      if (!terminal.json) terminal.out(planOf(plan));
+      if (plan.answers && !force) throw stillThere(plan, '--force');
+      if (!terminal.json) terminal.out(`${planOf(plan).join('\n')}\n`);
       const question = `Make ${to} the primary of ${client.cluster}?`;
       if (!yes && !(await confirmed(terminal, question, signal))) {
         terminal.out('Nothing was changed.\n');
@@ -69,45 +67,6 @@ export function defineFailover(host: CommandHost): void {
   });
 }
 
-function planned(cluster: string, to: string, answers: readonly MemberAnswer[]): Plan {
-  const candidate = answers.find(({ id }) => id === to);
-  if (candidate?.status === undefined)
-    throw new AntiphonError(
-      'NO_ACTOR',
-      `${to} does not answer, so it cannot become the primary. Start it, or name another replica.`,
-      { context: { cluster, replica: to }, cause: candidate?.error },
-    );
-  const statuses = answers.flatMap(({ status }) => status ?? []);
-  assertFailover(cluster, candidate.status);
-  const primary = primaryOf(statuses) ?? '';
-  const status = statuses.find(({ id }) => id === primary);
-  const { epoch } = candidate.status;
-  return {
-    ...{ cluster, to, primary, candidate: candidate.status, answers: status !== undefined },
-    ...(epoch && { epoch }),
-    ...(status && { status }),
-    heard: candidate.status.members.find(({ id }) => id === primary),
-  };
-}
-
-function assertFailover(cluster: string, { epoch }: ReplicaStatus): void {
-  if (epoch !== undefined) return;
-  throw new AntiphonError(
-    'BAD_OPTION',
-    `Cluster ${cluster} was created without \`failover\`, so its primary stays the primary. Create it with \`failover\`.`,
-    { context: { cluster } },
-  );
-}
-
-function stillThere({ primary, cluster, to }: Plan): AntiphonError {
-  return new AntiphonError(
-    'MEMBER_RUNNING',
-    `${primary}, the primary of ${cluster}, still answers. What it has committed and not yet sent would end in its rescue ledger. ` +
-      `If ${to} is to become the primary all the same, say so with \`--force\`.`,
-    { context: { cluster, replica: primary } },
-  );
-}
-
 function show(taken: TakenOver, to: string, terminal: Terminal, loss?: string): void {
   if (terminal.json) return terminal.out(`${toJson(taken)}\n`);
   const { epoch, primary, seq } = taken;
@@ -119,5 +78,5 @@ function show(taken: TakenOver, to: string, terminal: Terminal, loss?: string): 
     return;
   }
   if (loss === undefined) return;
-  terminal.out(`Writers go on: they are sent to ${primary}.\n${loss}`);
+  terminal.out(`Writers go on: they are sent to ${primary}.\n${loss}\n`);
 }

@@ -124,6 +124,58 @@ describe.skipIf(CHROMIUM === undefined)(
       await close();
     });
 
+    it('keeps a session, which every answer moves on, and never goes back', async () => {
+      const shown = await open('eu-2');
+      const { page } = shown;
+      await page.goto(`${urlOf('eu-2')}#/query`);
+      await page.getByLabel('Consistency').selectOption('session');
+      await page.getByText('The session has seen nothing yet').waitFor();
+      await page.getByLabel('Statement').fill('SELECT count(*) AS n FROM orders');
+      await page.getByRole('button', { name: 'Run' }).click();
+      await page.getByText(/The session has seen everything up to entry \d+ of the log/).waitFor();
+      const asked = page.waitForRequest((request) => request.url().endsWith('/v1/cluster/query'));
+      await page.getByLabel('Replica').selectOption('eu-3');
+      await page.getByRole('button', { name: 'Run' }).click();
+      const body = (await asked).postDataJSON() as Record<string, unknown>;
+      expect(body).toMatchObject({
+        consistency: 'session',
+        replica: 'eu-3',
+        after: { seq: expect.any(Number) as number },
+      });
+      await page.getByText(/eu-3 answered in .* at entry \d+ of the log: 1 row\./).waitFor();
+      await shown.picture('session');
+      await page.getByRole('button', { name: 'Begin anew' }).click();
+      await page.getByText('The session has seen nothing yet').waitFor();
+      expect(shown.faults).toEqual([]);
+      await shown.close();
+    });
+
+    it('fails over by hand: it says first what may be lost, and asks', async () => {
+      const shown = await open('eu-2');
+      const { page } = shown;
+      await page.goto(`${urlOf('eu-2')}#/replica/eu-2`);
+      await page.getByRole('button', { name: 'Fail over to it' }).click();
+      const dialog = page.getByRole('dialog');
+      await dialog.getByText('eu-2 becomes the primary of shop, in place of eu-1.').waitFor();
+      await dialog.getByText(/goes to its rescue ledger: \d+ transactions? now/).waitFor();
+      await dialog.getByText(/eu-1 still answers: .* loses nothing/).waitFor();
+      await shown.picture('failover-asks');
+      expect(await seriousFaults(page)).toEqual([]);
+      await dialog.getByRole('button', { name: 'Cancel' }).click();
+      await dialog.waitFor({ state: 'detached' });
+      await page.getByRole('button', { name: 'Fail over to it' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Fail over' }).click();
+      await page.getByText(/eu-2 is the primary, in epoch \d+, since entry \d+ of the log\./).waitFor();
+      await page.getByRole('button', { name: 'Close' }).click();
+      await page.goto(`${urlOf('eu-2')}#/replica/eu-1`);
+      await page.getByRole('button', { name: 'Make it the primary' }).click();
+      await page.getByRole('button', { name: 'Hand over' }).click();
+      await page.getByText(/eu-1 is the primary, in epoch \d+\. Writes waited for/).waitFor();
+      await page.getByRole('button', { name: 'Close' }).click();
+      expect(shown.faults).toEqual([]);
+      await shown.close();
+    });
+
     it('acts only when it is confirmed, and says what has come of it', async () => {
       const { page, faults, close } = await withClose(open('eu-2'));
       await page.goto(`${urlOf('eu-2')}#/replica/eu-3`);
@@ -272,10 +324,17 @@ describe.skipIf(CHROMIUM === undefined)(
       sqlite3(file('p-1'), 'UPDATE stock SET amount = 11');
       sqlite3(file('p-2'), 'UPDATE stock SET amount = 12');
       await page.goto(`${urlOf('p-1')}#/conflicts`);
-      await page
-        .getByRole('row', { name: /stock 'A-7' the change of p-[12] the change of p-[12]/ })
-        .waitFor();
-      await shown.picture('conflicts');
+      await page.getByRole('row', { name: /stock A-7 p-[12]:\d+ p-[12]:\d+/ }).waitFor();
+      await page.getByRole('row', { name: /amount differs (11 12|12 11) 1[12]$/ }).waitFor();
+      await page.getByText(/Neither knew of the other\. p-[12] wrote .* later/).waitFor();
+      for (const [name, viewport] of [
+        ['conflicts', DESKTOP],
+        ['conflicts-phone', PHONE],
+      ] as const) {
+        await page.setViewportSize(viewport);
+        await shown.picture(name);
+        expect(await overflow(page)).toBe(0);
+      }
       expect(await seriousFaults(page)).toEqual([]);
       expect(shown.faults).toEqual([]);
       await shown.close();

@@ -4,6 +4,7 @@ import { queryAnswer, queryBody } from './schemas.js';
 /** Requests about the whole cluster, and what comes back: checked, and shown by /openapi.json. */
 
 const MAX_SWITCHOVER_MS = 100_000;
+const MAX_FAILOVER_MS = 300_000;
 const MAX_TABLES = 1000;
 
 const replica = z.string().min(1).describe('The id of a replica.');
@@ -49,13 +50,13 @@ export const rescuesQuery = z.strictObject({
 });
 
 export const rescueQuery = z.strictObject({ replica, id: numberText });
+export const failoverQuery = z.strictObject({ to: replica });
 export const quarantinedQuery = z.strictObject({ replica, seq: numberText });
 
 export const ledgersAnswer = z.object({ replicas: z.array(perReplica) });
 export const detailAnswer = z.looseObject({ replica: z.string() });
 
-export const clusterQueryBody = queryBody.omit({ after: true }).extend({
-  consistency: z.enum(['any', 'bounded', 'strong']).optional(),
+export const clusterQueryBody = queryBody.extend({
   replica: replica.optional().describe('Default: the one of this server.'),
 });
 export const clusterQueryAnswer = queryAnswer.extend({ replica: z.string(), tookMs: z.number() });
@@ -67,6 +68,21 @@ export const readsBody = z.strictObject({
 export const switchoverBody = z.strictObject({
   to: replica,
   timeoutMs: number.max(MAX_SWITCHOVER_MS).optional().describe('How long writes may wait. Default: 10 000.'),
+});
+
+export const failoverPlanAnswer = z.object({
+  to: z.string(),
+  primary: z.string().describe('The one that it is now.'),
+  answers: z.boolean().describe('The primary does: then a failover needs `force`.'),
+  says: z.array(z.string()).describe('What happens, and what may be lost.'),
+});
+export const failoverBody = z.strictObject({
+  to: replica,
+  force: z.boolean().optional().describe('Also while the primary still answers.'),
+  timeoutMs: number
+    .max(MAX_FAILOVER_MS)
+    .optional()
+    .describe('How long it may take to read the log to its end. Default: 10 000.'),
 });
 
 export const reapplyBody = z.strictObject({

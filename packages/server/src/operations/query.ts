@@ -1,5 +1,5 @@
 import { AntiphonError } from '@antiphon/core';
-import type { QueryOptions, Replica, StreamOptions, VectorClock } from '@antiphon/replica';
+import type { QueryOptions, Replica, SessionPosition, StreamOptions, VectorClock } from '@antiphon/replica';
 import { placedQuery, placedStream, type PlacedStream, rowObjects } from '@antiphon/replica/internal';
 import type { z } from 'zod';
 import type { queryBody } from '../http/schemas.js';
@@ -49,11 +49,7 @@ export function streamOf(
   return (replica, signal) => placedStream(replica, sql, values, { ...options, signal });
 }
 
-function sessionOf({
-  generation,
-  seq,
-  vector,
-}: NonNullable<Body['after']>): NonNullable<QueryOptions['after']> {
-  // The replica looks at it.
+/** The replica looks at it. */
+export function sessionOf({ generation, seq, vector }: NonNullable<Body['after']>): SessionPosition {
   return { generation, seq, ...(vector !== undefined && { vector: vector as VectorClock }) };
 }

@@ -1,10 +1,12 @@
 import { dismissRescued, reapplyRescued, retryQuarantine } from '@antiphon/client';
+import { failoverPlan, lossOf, stillThere } from '@antiphon/client/internal';
 import { AntiphonError } from '@antiphon/core';
 import { verifyCluster } from '@antiphon/replica';
 import {
   detailAnswer,
   discardBody,
   dismissBody,
+  failoverBody,
   reapplyBody,
   retryBody,
   switchoverBody,
@@ -17,6 +19,9 @@ import { type Route, route, type Service } from './route.js';
 
 const ASK_MS = 30_000;
 const DEFAULT_SWITCHOVER_MS = 10_000;
+const DEFAULT_FAILOVER_MS = 10_000;
+/** The answer comes a little after the replica has given up. */
+const ANSWER_MS = 2000;
 /** It begins, hands over, or takes that back, each within the time. */
 const SWITCHOVER_STEPS = 4;
 const VERIFY_MS = 120_000;
@@ -36,6 +41,24 @@ export const clusterAdminRoutes: readonly Route[] = [
       const wait = { timeoutMs: SWITCHOVER_STEPS * timeoutMs, signal };
       const done = await service.cluster.member(id).ask('switchOver', { to, timeoutMs, beforeMs }, wait);
       return { body: toJsonTree({ replica: id, ...done }) };
+    },
+  }),
+  route({
+    ...{ ...admin, path: '/v1/admin/failover', body: failoverBody },
+    summary: 'Makes another replica the primary, whatever the one before has that the log has not.',
+    answers: { 200: { what: 'The new epoch, and where to look for what was lost.', schema: detailAnswer } },
+    run: async ({ cluster, watch }, { body, signal }) => {
+      const { to, force = false, timeoutMs = DEFAULT_FAILOVER_MS } = body;
+      const candidate = cluster.member(to);
+      const plan = failoverPlan(cluster.name, to, (await watch.look()).members);
+      if (plan.primary === to && plan.epoch !== undefined) {
+        const { number: epoch, seq } = plan.epoch;
+        return { body: { replica: to, epoch, primary: to, seq, elected: true, says: '' } };
+      }
+      if (plan.answers && !force) throw stillThere(plan, 'force');
+      const wait = { timeoutMs: timeoutMs + ANSWER_MS, signal };
+      const taken = await candidate.ask('takeOver', { timeoutMs }, wait);
+      return { body: { replica: to, ...taken, says: lossOf(plan) } };
     },
   }),
   route({

@@ -3,6 +3,7 @@ import { clusterQueryAnswer, clusterQueryBody } from '../http/cluster-schemas.js
 import { fromJsonValue, ofDatabase, toJsonTree } from '../http/json-value.js';
 import { nothing } from '../http/schemas.js';
 import { toParams } from '../operations/params.js';
+import { sessionOf } from '../operations/query.js';
 import { route } from './route.js';
 
 const DEFAULT_ROWS = 1000;
@@ -19,13 +20,14 @@ export const clusterQueryRoute = route({
   query: nothing,
   answers: { 200: { what: 'The rows, as objects, and who has answered.', schema: clusterQueryAnswer } },
   run: async ({ replica: own, cluster, requests, limits }, { body, signal, reply }) => {
-    const { replica: id = own.id, sql, consistency, maxLagMs } = body;
+    const { replica: id = own.id, sql, consistency, maxLagMs, after } = body;
     const { maxRows = DEFAULT_ROWS, timeoutMs = DEFAULT_TIMEOUT_MS } = body;
     const params = toParams(body.params, 'params', fromJsonValue);
     const options = {
       ...{ maxRows, timeoutMs },
       ...(consistency !== undefined && { consistency }),
       ...(maxLagMs !== undefined && { maxLagMs }),
+      ...(after !== undefined && { after: sessionOf(after) }),
     };
     const wait = { timeoutMs: timeoutMs + ANSWER_MS, signal };
     const release = requests.takeFor(reply.raw);

@@ -1,27 +1,32 @@
 import type { ServerResponse } from 'node:http';
-import { listQuarantine, listRescued, showRescued } from '@antiphon/client';
+import { listConflicts, listQuarantine, listRescued, showRescued } from '@antiphon/client';
 import {
   askCandidacies,
+  failoverPlan,
   furthestOf,
   hasAnswered,
   nobodyAnswers,
+  planOf,
   primaryIn,
   rankedCandidates,
 } from '@antiphon/client/internal';
 import { toAntiphonError } from '@antiphon/core';
+import type { ConflictList, ShownRescueChange } from '@antiphon/replica';
 import type { ClusterPicture } from '../cluster/picture.js';
 import {
   candidatesAnswer,
   clusterAnswer,
   detailAnswer,
   epochsAnswer,
+  failoverPlanAnswer,
+  failoverQuery,
   ledgersAnswer,
   quarantinedQuery,
   rescueQuery,
   rescuesQuery,
 } from '../http/cluster-schemas.js';
 import { beginEvents } from '../http/event-stream.js';
-import { toJsonTree } from '../http/json-value.js';
+import { ofDatabase, toJsonTree } from '../http/json-value.js';
 import { nothing } from '../http/schemas.js';
 import { type Answer, type Route, route, type Service } from './route.js';
 
@@ -83,6 +88,27 @@ export const clusterRoutes: readonly Route[] = [
     },
   }),
   route({
+    ...{ ...read, path: '/v1/cluster/failover', query: failoverQuery },
+    summary: 'What a failover to a replica would do now, and what may be lost.',
+    answers: { 200: { what: 'As `antiphon failover` says it.', schema: failoverPlanAnswer } },
+    run: async ({ cluster, watch }, { query: { to } }) => {
+      cluster.member(to);
+      const plan = failoverPlan(cluster.name, to, (await watch.look()).members);
+      const { primary, answers } = plan;
+      return { body: { to, primary, answers, says: planOf(plan) } };
+    },
+  }),
+  route({
+    ...{ ...read, path: '/v1/cluster/conflicts', query: nothing },
+    summary: 'The conflicts that each member has decided last: the row that stays, and the one that is lost.',
+    answers: { 200: { what: 'As `antiphon conflicts`.', schema: ledgersAnswer } },
+    run: (service, { signal }) =>
+      ofEach(service, async (id) => {
+        const wait = { timeoutMs: ASK_MS, signal };
+        return withConflictRows(await listConflicts(service.cluster.replica(id), MAX_LISTED, wait));
+      }),
+  }),
+  route({
     ...{ ...read, path: '/v1/cluster/rescues', query: rescuesQuery },
     summary: 'What the rescue ledger of each member has.',
     answers: { 200: { what: 'As `antiphon rescue list`.', schema: ledgersAnswer } },
@@ -100,8 +126,8 @@ export const clusterRoutes: readonly Route[] = [
     answers: { 200: { what: 'As `antiphon rescue show`.', schema: detailAnswer } },
     run: async ({ cluster }, { query: { replica, id }, signal }) => {
       const wait = { timeoutMs: ASK_MS, signal };
-      const detail = await showRescued(cluster.member(replica), id, MAX_CHANGES, wait);
-      return { body: toJsonTree({ replica, ...detail }) };
+      const { shown, ...detail } = await showRescued(cluster.member(replica), id, MAX_CHANGES, wait);
+      return { body: toJsonTree({ replica, ...detail, shown: shown.map(withRows) }) };
     },
   }),
   route({
@@ -124,6 +150,21 @@ export const clusterRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** A change of a row as JSON; only its rows hold values of a database. */
+function withRows(change: ShownRescueChange): unknown {
+  const [key, before, after, here] = [change.key, change.before, change.after, change.here].map(ofDatabase);
+  return { ...change, key, before, after, here };
+}
+
+function withConflictRows({ conflicts, ...list }: ConflictList): object {
+  const shownConflicts = conflicts.map((conflict) => {
+    const { key, kept, lost, here } = conflict;
+    const rows = [key, kept, lost, here].map(ofDatabase);
+    return { ...conflict, key: rows[0], kept: rows[1], lost: rows[2], here: rows[3] };
+  });
+  return { ...list, conflicts: shownConflicts };
+}
 
 function shown(picture: ClusterPicture, role: string | undefined): unknown {
   return toJsonTree({ ...picture, role });

@@ -43,6 +43,7 @@ export type JsonValue =
   | string
   | number
   | { readonly base64: string; readonly tag?: string }
+  | { readonly integer: string }
   | { readonly real: string }
   | { readonly start: JsonValue; readonly length: number };
 
@@ -144,5 +145,48 @@ export interface QueryAnswer {
   readonly tookMs: number;
   readonly columns: readonly string[];
   readonly rows: readonly Readonly<Record<string, JsonValue>>[];
-  readonly position: { readonly generation: string; readonly seq: number };
+  readonly position: SessionPlace;
+}
+
+/** What a session has seen. */
+export interface SessionPlace {
+  readonly generation: string;
+  readonly seq: number;
+  readonly vector?: Readonly<Record<string, number>>;
+}
+
+interface RowVersion {
+  /** Hybrid time, microseconds since 1970. */
+  readonly time: number;
+  readonly origin: string;
+  readonly counter: number;
+}
+
+export interface KeptConflict {
+  readonly id: number;
+  readonly table: string;
+  readonly key: readonly JsonValue[];
+  readonly columns: readonly string[];
+  readonly winner: RowVersion;
+  readonly loser: RowVersion;
+  readonly atMs: number;
+  readonly kept?: RescuedRow;
+  readonly lost?: RescuedRow;
+  readonly here?: RescuedRow;
+}
+
+export interface Conflicts {
+  readonly replicas: readonly OrError<{
+    readonly conflicts: readonly KeptConflict[];
+    readonly total: number;
+    readonly more: boolean;
+  }>[];
+}
+
+export interface FailoverPlan {
+  readonly to: string;
+  readonly primary: string;
+  /** The primary does. */
+  readonly answers: boolean;
+  readonly says: readonly string[];
 }

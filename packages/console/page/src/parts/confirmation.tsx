@@ -9,6 +9,8 @@ export interface Question {
   readonly title: string;
   /** Exactly what happens then, a sentence or two each. */
   readonly says: readonly string[];
+  /** What is only known once somebody was asked; nobody can act before it is there. */
+  readonly prepare?: () => Promise<readonly string[]>;
   /** On the button: what is done. */
   readonly verb: string;
   readonly isDangerous?: boolean;
@@ -17,6 +19,7 @@ export interface Question {
 }
 
 type Progress =
+  | { readonly state: 'preparing' }
   | { readonly state: 'asked' }
   | { readonly state: 'running' }
   | { readonly state: 'done'; readonly text: string }
@@ -35,11 +38,21 @@ export function Confirmation() {
 }
 
 function Asking({ question }: { readonly question: Question }) {
-  const { title, says, verb, isDangerous = false, run } = question;
-  const [progress, setProgress] = useState<Progress>({ state: 'asked' });
+  const { title, says, verb, isDangerous = false, run, prepare } = question;
+  const [progress, setProgress] = useState<Progress>({ state: prepare ? 'preparing' : 'asked' });
+  const [learned, setLearned] = useState<readonly string[]>([]);
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    prepare?.().then(
+      (texts) => {
+        setLearned(texts);
+        setProgress({ state: 'asked' });
+      },
+      (error: unknown) => setProgress({ state: 'failed', text: messageOf(error) }),
+    );
+  }, []);
   const close = (): void => dialog.current?.close();
   const act = (): void => {
     setProgress({ state: 'running' });
@@ -48,7 +61,7 @@ function Asking({ question }: { readonly question: Question }) {
       (error: unknown) => setProgress({ state: 'failed', text: messageOf(error) }),
     );
   };
-  const isOpen = progress.state === 'asked' || progress.state === 'running';
+  const isOpen = ['preparing', 'asked', 'running'].includes(progress.state);
   return (
     <dialog
       ref={dialog}
@@ -57,12 +70,13 @@ function Asking({ question }: { readonly question: Question }) {
       onCancel={(event) => progress.state === 'running' && event.preventDefault()}
     >
       <h2 id={id}>{title}</h2>
-      {says.map((text) => (
+      {[...says, ...learned].map((text) => (
         <p key={text}>
           <Prose text={text} />
         </p>
       ))}
       <div role="status">
+        {progress.state === 'preparing' && <p class="loading">Asking the replicas…</p>}
         {progress.state === 'running' && <p class="loading">Working…</p>}
         {progress.state === 'done' && (
           <p class="outcome good">
@@ -84,7 +98,7 @@ function Asking({ question }: { readonly question: Question }) {
             type="button"
             class={isDangerous ? 'danger' : 'primary'}
             onClick={act}
-            disabled={progress.state === 'running'}
+            disabled={progress.state !== 'asked'}
           >
             {verb}
           </button>

@@ -14,6 +14,7 @@ export function Value({ value }: { readonly value: JsonValue | undefined }) {
       </span>
     );
   if ('real' in value) return <span class="number">{value.real}</span>;
+  if ('integer' in value) return <span class="number">{value.integer}</span>;
   const size = Math.floor((value.base64.length * 3) / 4);
   return (
     <span class="nothing">

@@ -6,6 +6,7 @@ import { Empty, Failed, Loading, Panel } from '../parts/panel.js';
 import { Prose } from '../parts/prose.js';
 import { Table } from '../parts/table.js';
 import { useAnswer } from '../parts/use-answer.js';
+import { failoverTo } from './failover.js';
 import { switchoverTo } from './switchover.js';
 
 /** Who was the primary, and who would be next. */
@@ -63,7 +64,8 @@ function Past({ version }: { readonly version: string }) {
 
 const MODES: Readonly<Record<Candidates['failover'], string>> = {
   automatic: 'If the primary failed now, the first of these would take its place by itself.',
-  manual: 'If the primary fails, one of these takes its place when somebody says so: `antiphon failover ID`.',
+  manual:
+    'If the primary fails, one of these takes its place when somebody says so: “Fail over to it”, or `antiphon failover ID`.',
   none: 'The cluster was created without failover: nobody takes the place of its primary.',
 };
 
@@ -118,7 +120,10 @@ function CandidateTable({ candidates, picture: { failover, primary } }: Candidat
           cell: ({ id, place }) =>
             failover !== undefined &&
             place !== null && (
-              <Action label="Make it the primary" question={() => switchoverTo(id, primary)} />
+              <div class="actions">
+                <Action label="Make it the primary" question={() => switchoverTo(id, primary)} />
+                <Action label="Fail over to it" question={() => failoverTo(id)} />
+              </div>
             ),
         },
       ]}

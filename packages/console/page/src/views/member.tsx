@@ -10,6 +10,7 @@ import { Action, type Question } from '../parts/confirmation.js';
 import { Empty, Panel } from '../parts/panel.js';
 import { Prose } from '../parts/prose.js';
 import { State } from '../parts/state.js';
+import { failoverTo } from './failover.js';
 import { switchoverTo } from './switchover.js';
 
 interface MemberViewProps {
@@ -74,7 +75,10 @@ function Actions({ status, picture }: { readonly status: Status; readonly pictur
         <Action label="Drain" question={() => drain(id)} />
       )}
       {canBePrimary && (
-        <Action label="Make it the primary" question={() => switchoverTo(id, picture.primary)} />
+        <>
+          <Action label="Make it the primary" question={() => switchoverTo(id, picture.primary)} />
+          <Action label="Fail over to it" question={() => failoverTo(id)} />
+        </>
       )}
     </>
   );

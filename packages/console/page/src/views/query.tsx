@@ -1,17 +1,19 @@
 import { useState } from 'preact/hooks';
-import type { Picture, QueryAnswer } from '../data/cluster.js';
+import type { Picture, QueryAnswer, SessionPlace } from '../data/cluster.js';
 import { messageOf, postJson } from '../data/request.js';
 import { counted, measured, whole } from '../model/format.js';
+import { advanced } from '../model/session.js';
 import { Empty, Failed, Panel } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
 import { Value } from '../parts/value.js';
 
-const CONSISTENCIES = ['any', 'bounded', 'strong'] as const;
+const CONSISTENCIES = ['any', 'bounded', 'session', 'strong'] as const;
 type Consistency = (typeof CONSISTENCIES)[number];
 
 const MEANINGS: Readonly<Record<Consistency, string>> = {
   any: 'the database as it is',
   bounded: 'everything that the log held so long ago',
+  session: 'at least what this page has seen before',
   strong: 'everything that was acknowledged before',
 };
 
@@ -34,16 +36,23 @@ const FIRST_SQL =
 
 /** Kept while other views are shown. */
 let kept: Asked = { sql: FIRST_SQL, replica: '', consistency: 'any', maxLagMs: 1000 };
+/** What this page has seen: every answer moves it on, whatever was asked for. */
+let session: SessionPlace | undefined;
 
 export function QueryView({ picture }: { readonly picture: Picture }) {
   const [asked, setAsked] = useState(kept);
   const [result, setResult] = useState<Result>({ state: 'idle' });
+  const [seen, setSeen] = useState(session);
+  const move = (place: SessionPlace | undefined): void => setSeen((session = place));
   const change = (part: Partial<Asked>): void => setAsked((kept = { ...asked, ...part }));
   const run = (): void => {
     if (result.state === 'running' || asked.sql.trim() === '') return;
     setResult({ state: 'running', ...(result.state === 'here' && { before: result.answer }) });
-    postJson<QueryAnswer>('/v1/cluster/query', bodyOf(asked, picture)).then(
-      (answer) => setResult({ state: 'here', answer }),
+    postJson<QueryAnswer>('/v1/cluster/query', bodyOf(asked, picture, session)).then(
+      (answer) => {
+        move(advanced(session, answer.position));
+        setResult({ state: 'here', answer });
+      },
       (error: unknown) => setResult({ state: 'failed', message: messageOf(error) }),
     );
   };
@@ -57,6 +66,7 @@ export function QueryView({ picture }: { readonly picture: Picture }) {
           run={run}
           isRunning={result.state === 'running'}
         />
+        {asked.consistency === 'session' && <SessionLine seen={seen} forget={() => move(undefined)} />}
       </Panel>
       <Panel title="Answer">
         {result.state === 'idle' && (
@@ -71,12 +81,44 @@ export function QueryView({ picture }: { readonly picture: Picture }) {
   );
 }
 
-function bodyOf({ sql, replica, consistency, maxLagMs }: Asked, { members }: Picture): object {
+/** A session that has seen nothing begins with whatever it is shown. */
+function bodyOf(
+  { sql, replica, consistency, maxLagMs }: Asked,
+  { members }: Picture,
+  after: SessionPlace | undefined,
+): object {
+  const begins = consistency === 'session' && after === undefined;
   return {
-    ...{ sql, consistency },
+    ...{ sql, consistency: begins ? 'any' : consistency },
     ...(members.some(({ id }) => id === replica) && { replica }),
+    ...(consistency === 'session' && after && { after }),
     ...(consistency === 'bounded' && { maxLagMs }),
   };
+}
+
+interface SessionLineProps {
+  readonly seen: SessionPlace | undefined;
+  readonly forget: () => void;
+}
+
+function SessionLine({ seen, forget }: SessionLineProps) {
+  if (seen === undefined)
+    return <p class="session quiet">The session has seen nothing yet: it begins with the next answer.</p>;
+  const counters = Object.entries(seen.vector ?? {}).map(([origin, counter]) => `${origin}:${counter}`);
+  return (
+    <p class="session">
+      The session has seen everything up to entry <strong>{whole(seen.seq)}</strong> of the log
+      {counters.length > 0 && (
+        <>
+          , and <code>{counters.join(', ')}</code>
+        </>
+      )}
+      . Whichever replica answers next shows no less.{' '}
+      <button type="button" class="link" onClick={forget}>
+        Begin anew
+      </button>
+    </p>
+  );
 }
 
 interface FormProps {
