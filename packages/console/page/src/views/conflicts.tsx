@@ -110,8 +110,8 @@ function Detail({ conflict }: { readonly conflict: SeenConflict }) {
         <p class="quiet">Lost is a deletion, or a row that another one with its unique value had hidden.</p>
       )}
       <p class="quiet">
-        What is lost is written nowhere. If it counts, write it again: an ordinary change, made now, stays.
-        docs/several-writers.md says how to have no conflicts.
+        What is lost is kept here, and nowhere else. If it counts, write it again: an ordinary change, made
+        now, stays. docs/several-writers.md says how to have no conflicts.
       </p>
     </Panel>
   );
