@@ -204,14 +204,11 @@ class ReplicaServer implements HttpServer {
     app.removeContentTypeParser('text/plain');
     parseExactJson(app);
     this.#addHooks(app);
-    for (const one of [...ROUTES, this.#openApi()]) this.#addRoute(app, one);
+    const routes = [...ROUTES, this.#openApi()];
+    for (const one of routes) this.#addRoute(app, one);
     addConsole(app, this.page);
     app.setErrorHandler((error, request, reply) => this.#refuse(request, reply, error));
-    const found = [
-      ...ROUTES,
-      this.#openApi(),
-      ...this.page.map(({ path }) => ({ path, method: 'GET' as const })),
-    ];
+    const found = [...routes, ...this.page.map(({ path }) => ({ path, method: 'GET' as const }))];
     app.setNotFoundHandler((request, reply) => this.#refuse(request, reply, notFound(request, found)));
     return app;
   }
