@@ -101,7 +101,7 @@ describe('rows as lines', () => {
     expect(plain.body['rows']).toEqual([{ one: 1 }]);
   });
 
-  it('come by the million, in the memory of a few, while writes go on', async () => {
+  it('come by the million, in the memory of a few, while writes go on', { timeout: 120_000 }, async () => {
     const before = process.memoryUsage().rss;
     let most = before;
     const body = JSON.stringify({ sql: MILLION });

@@ -163,12 +163,12 @@ async function readThen<T>(
 }
 
 /** Of a database, as far as a takeover changes it. */
-interface Standing {
+export interface Standing {
   readonly epoch: number;
   readonly ownCounter: number;
 }
 
-function standingOf({ store, id }: ReplicaScope): Standing {
+export function standingOf({ store, id }: ReplicaScope): Standing {
   const state = store.state();
   return { epoch: newestEpoch(state).number, ownCounter: counterOf(state.vector, id) };
 }
@@ -177,7 +177,7 @@ function standingOf({ store, id }: ReplicaScope): Standing {
  * Between the wait and the place, a replica that is deposed may undo what only it has. What was
  * read then fits neither what was waited for nor the place; nobody can tell which state it shows.
  */
-function standsAsIn(before: Standing, scope: ReplicaScope): boolean {
+export function standsAsIn(before: Standing, scope: ReplicaScope): boolean {
   const { epoch, ownCounter } = standingOf(scope);
   return epoch === before.epoch && ownCounter >= before.ownCounter;
 }

@@ -19,7 +19,15 @@ import { calledSpan } from '../tracing/spans.js';
 import { begin, failed } from '../tracing/tracer.js';
 import { Deadline } from '../wait/deadline.js';
 import type { Params } from '../write/statement.js';
-import { assertReadable, type QueryOptions, rethrowBehind, shownSql, waitFor } from './read.js';
+import {
+  assertReadable,
+  type QueryOptions,
+  rethrowBehind,
+  shownSql,
+  standingOf,
+  standsAsIn,
+  waitFor,
+} from './read.js';
 import { rowObjects } from './row-objects.js';
 
 /** What a stream of rows promises, and its bounds. It has no limit of rows. */
@@ -81,18 +89,22 @@ export class OpenStream {
     this.#deadline = new Deadline(clock, limitMs, ends, () => this.#late(limitMs));
   }
 
-  /** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */
+  /**
+   * `opened` is called with the snapshot at hand, and again where that does not count. Throws
+   * BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED.
+   */
   static async open(
     scope: ReplicaScope,
     sql: string,
     params: Params,
     options: StreamOptions,
+    opened: () => Promise<void> = () => Promise.resolve(),
   ): Promise<OpenStream> {
     assertStream(sql, params, options);
     const span = begin(() => calledSpan(scope, 'stream', [{ sql }]))?.span;
     const stream = new OpenStream(scope, sql, options, span);
     try {
-      await stream.#open(params, options);
+      await stream.#open(params, options, opened);
       return stream;
     } catch (error) {
       stream.#fail(error);
@@ -100,12 +112,22 @@ export class OpenStream {
     }
   }
 
-  async #open(params: Params, { timeoutMs: _, idleMs: __, ...options }: StreamOptions): Promise<void> {
-    const { store, limits } = this.scope;
+  async #open(
+    params: Params,
+    { timeoutMs: _, idleMs: __, ...options }: StreamOptions,
+    opened: () => Promise<void>,
+  ): Promise<void> {
+    const { scope, sql } = this;
     const { signal } = this.#deadline;
-    await waitFor(this.scope, { ...options, signal }).catch(rethrowBehind);
-    const rows = await store.stream(this.sql, params, { maxRowBytes: limits.queryBytes, signal });
-    this.#rows = rows;
+    for (;;) {
+      const standing = standingOf(scope);
+      await waitFor(scope, { ...options, signal }).catch(rethrowBehind);
+      this.#rows = await scope.store.stream(sql, params, { maxRowBytes: scope.limits.queryBytes, signal });
+      await opened();
+      // As for a query: a takeover in between may have undone what was waited for, or is shown.
+      if (standsAsIn(standing, scope)) break;
+      this.#rows.close();
+    }
     this.touch();
     this.#mindIdle(this.#idleMs);
   }

@@ -4,11 +4,10 @@ import type { Params } from '../write/statement.js';
 import { insideOf } from './inside.js';
 import type { Replica } from './replica.js';
 
-/** A stream of rows, and a session token of what it shows. */
+/** A stream of rows, and a session token: a read that comes after it shows no less. */
 export interface PlacedStream {
   readonly stream: OpenStream;
-  /** A read that comes after it shows no less. Numbers what other programs have written. */
-  place(): Promise<SessionPosition>;
+  readonly position: SessionPosition;
 }
 
 /**
@@ -23,12 +22,11 @@ export async function placedStream(
   options: StreamOptions,
 ): Promise<PlacedStream> {
   const { scope, replica: actor } = insideOf(replica);
-  const stream = await OpenStream.open(scope, sql, params, options);
-  return {
-    stream,
-    place: async () => {
-      if (scope.store.unsealed() > 0) await actor.ask('seal');
-      return placeOf(scope);
-    },
-  };
+  let position = placeOf(scope);
+  const stream = await OpenStream.open(scope, sql, params, options, async () => {
+    // What other programs wrote has no number before.
+    if (scope.store.unsealed() > 0) await actor.ask('seal');
+    position = placeOf(scope);
+  });
+  return { stream, position };
 }

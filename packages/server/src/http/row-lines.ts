@@ -29,7 +29,7 @@ export class RowLines {
   }
 
   /** Never rejects: from the first line on, the last one says what went wrong. */
-  async send({ stream, place }: PlacedStream): Promise<void> {
+  async send({ stream, position }: PlacedStream): Promise<void> {
     const response = this.#response;
     const { slowReaderMs } = this.service.limits;
     this.reply.hijack();
@@ -46,7 +46,7 @@ export class RowLines {
         await this.#write(rows.map((row) => line(ofDatabase(row))).join(''));
         if (response.destroyed) return;
       }
-      response.write(line({ rows: this.#rows, position: await place() }));
+      response.write(line({ rows: this.#rows, position }));
     } catch (error) {
       if (!response.destroyed) response.write(line({ rows: this.#rows, ...errorAnswer(error).body }));
     } finally {
