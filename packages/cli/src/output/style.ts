@@ -1,5 +1,3 @@
-import type { Terminal } from './terminal.js';
-
 const CODES = {
   bold: [1, 22],
   dim: [2, 22],
@@ -12,7 +10,7 @@ const CODES = {
 export type Style = keyof typeof CODES;
 
 /** The text in that style where the terminal shows styles, else the text. */
-export function styled(terminal: Pick<Terminal, 'color'>, style: Style, text: string): string {
+export function styled({ color }: { readonly color: boolean }, style: Style, text: string): string {
   const [on, off] = CODES[style];
-  return terminal.color ? `\u001b[${on}m${text}\u001b[${off}m` : text;
+  return color ? `\u001b[${on}m${text}\u001b[${off}m` : text;
 }

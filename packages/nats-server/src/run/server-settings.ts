@@ -64,7 +64,15 @@ export interface ServerSettings extends Omit<ServerConfig, 'port'> {
 }
 
 const SERVER_OPTIONS: OptionNames<NatsServerOptions> = {
-  ...{ storeDir: true, binary: true, obtain: true, host: true, port: true, maxFileStore: true, maxMemoryStore: true },
+  ...{
+    storeDir: true,
+    binary: true,
+    obtain: true,
+    host: true,
+    port: true,
+    maxFileStore: true,
+    maxMemoryStore: true,
+  },
   ...{ maxPayload: true, syncInterval: true, logFile: true, startTimeoutMs: true, stopTimeoutMs: true },
   ...{ onUnexpectedExit: true, onStep: true, signal: true },
 };
