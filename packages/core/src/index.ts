@@ -108,6 +108,7 @@ export { type BatchSummary, lastCounterOf } from './codec/batch-summary.js';
 export { CanonicalRowEncoder } from './codec/canonical-row.js';
 export { ChangeEncoder } from './codec/change-encoder.js';
 export { decodeControl, decodeRecord, encodeControl, isRecord } from './codec/control.js';
+export { findClusterDocument, type FoundDocument } from './cluster/find-document.js';
 export { decodeDocument, type DocumentItem, encodeDocument } from './codec/document.js';
 export { decodeEpochRecord, encodeEpochRecord } from './codec/epoch-record.js';
 export { decodeLeaseRecord, encodeLeaseRecord } from './codec/lease-record.js';

@@ -13,6 +13,7 @@ import {
   type TableSchema,
 } from '@antiphon/core';
 import { balanced } from './balanced.js';
+import { writeAgreement } from './agreement.js';
 import type { Connection } from './connection.js';
 import { hidingObstacle } from './hiding-obstacle.js';
 import { tablesWithKept } from './kept-rows.js';
@@ -91,6 +92,7 @@ export function installReplica(
   state.epochs = [first, ...state.epochs.slice(1)];
   state.takeRole();
   state.rowVersions = options.rowVersions;
+  if (options.agreement !== undefined) writeAgreement(connection, options.agreement);
   if (fresh) writer.insert(state);
   writer.claim(state);
   const uncaptured = fresh ? [] : findUncapturedTables(connection, tables);

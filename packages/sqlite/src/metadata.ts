@@ -148,6 +148,13 @@ const REWOUND = `CREATE TABLE IF NOT EXISTS _antiphon_rewound (
 const CONFLICTS = `CREATE TABLE IF NOT EXISTS _antiphon_conflicts (
    id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, data BLOB NOT NULL)`;
 
+/**
+ * The cluster's description, as of the last start: at most one row. A registry that holds nothing
+ * readable in its place does not keep this replica from starting.
+ */
+const AGREEMENT = `CREATE TABLE IF NOT EXISTS _antiphon_agreement (
+   id INTEGER PRIMARY KEY CHECK (id = 1), data BLOB NOT NULL)`;
+
 export function createMetadata(connection: Connection): void {
   for (const sql of TABLES) connection.db.exec(sql);
   completeMetadata(connection);
@@ -202,6 +209,7 @@ export function completeMetadata(connection: Connection): void {
       CONFLICTS,
       FOREIGN_LEASE,
       ROOM,
+      AGREEMENT,
     ];
     for (const sql of later) connection.db.exec(sql);
   });

@@ -44,6 +44,7 @@ import { FileIdentity } from './file-identity.js';
 import { isRefusal, notWritable, storeClosed, storeError } from './errors.js';
 import { putGuardAlone } from './guard-view.js';
 import { sealExistingRows } from './existing-rows.js';
+import { readBelonging } from './agreement.js';
 import { inspectDatabase } from './database-inspection.js';
 import { hasMetadata } from './inspection.js';
 import { installReplica, type Installation } from './install.js';
@@ -64,7 +65,7 @@ import { handOver, rewind } from './rewind.js';
 import { isLocked, NO_COMMIT, tryRoom } from './room.js';
 import { withRowsHere } from './rows-here.js';
 import { schemaCookieOf, Session } from './session.js';
-import { namedPrimary, readIdentity, StateWriter, type ReplicaState } from './state.js';
+import { namedPrimary, StateWriter, type ReplicaState } from './state.js';
 import { StoreReads } from './store-reads.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 import type { SqliteTransaction } from './transaction.js';
@@ -120,7 +121,7 @@ export class SqliteStore implements Store<SqliteTransaction> {
     const connection = await this.#open();
     try {
       const inspection = inspectDatabase(connection, options);
-      return hasMetadata(connection) ? { ...inspection, identity: readIdentity(connection) } : inspection;
+      return hasMetadata(connection) ? { ...inspection, ...readBelonging(connection) } : inspection;
     } catch (thrown) {
       throw storeError(thrown, `Cannot inspect ${this.#file}`);
     }

@@ -1,7 +1,7 @@
 import {
-  CLUSTER_KEY,
-  decodeClusterDocument,
+  AntiphonError,
   ERROR_CODES,
+  findClusterDocument,
   listSubscriptions,
   toAntiphonError,
 } from '@antiphon/core';
@@ -15,7 +15,7 @@ import { resolveTarget, type Target, type TargetOptions } from '../cluster/targe
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load-config.js';
 import { certificateChecks } from '../doctor/certificate-checks.js';
-import { fail, splitSentence, warn, type Check, type Grade } from '../doctor/check.js';
+import { fail, splitLast, splitSentence, warn, type Check, type Grade } from '../doctor/check.js';
 import { failoverChecks } from '../doctor/failover-checks.js';
 import { databaseChecks, nodeCheck } from '../doctor/local-checks.js';
 import { agreementChecks, replicaChecks, withoutRepetition } from '../doctor/replica-checks.js';
@@ -83,8 +83,12 @@ async function clusterChecks(
     });
     const checks = [...serverChecks(server)];
     if (server.log === undefined) return checks;
-    const entry = await nats.registry(cluster).get(CLUSTER_KEY);
-    if (entry === undefined) {
+    const found = await findClusterDocument(nats.registry(cluster)).catch(malformedAsResult);
+    if (found instanceof AntiphonError) {
+      const { message, advice } = splitLast(found.message);
+      return [...checks, fail('registry', message, advice)];
+    }
+    if (found === undefined) {
       const advice =
         'Restore the registry (the key-value bucket of the cluster). Or begin anew: remove the stream, and follow docs/lost-log.md for the databases.';
       return [
@@ -92,7 +96,9 @@ async function clusterChecks(
         fail('registry', `There is a log, but no description of cluster ${cluster}.`, advice),
       ];
     }
-    const document = decodeClusterDocument(entry.value);
+    const { document, passedOver } = found;
+    if (passedOver !== undefined)
+      checks.push(warn('registry', passedOver.message, 'A replica that runs writes it again.'));
     if (document.state === 'creating') {
       checks.push(
         warn(
@@ -126,6 +132,12 @@ async function clusterChecks(
 }
 
 const STYLES: Readonly<Record<Grade, Style>> = { ok: 'green', warn: 'yellow', fail: 'red' };
+
+/** What replicas that have never run could not go on from either. */
+function malformedAsResult(error: unknown): AntiphonError {
+  if (error instanceof AntiphonError && error.code === 'MALFORMED_MESSAGE') return error;
+  throw error;
+}
 
 function show(checks: readonly Check[], terminal: Terminal): void {
   const count = (grade: Grade): number => checks.filter((check) => check.grade === grade).length;

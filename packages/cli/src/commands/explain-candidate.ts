@@ -1,4 +1,4 @@
-import { AntiphonError, CLUSTER_KEY, decodeClusterDocument, type ClusterDocument } from '@antiphon/core';
+import { AntiphonError, findClusterDocument, type ClusterDocument } from '@antiphon/core';
 import type { ClusterClient } from '@antiphon/client';
 import {
   askCandidacies,
@@ -53,8 +53,8 @@ export function defineExplainCandidate(host: CommandHost): void {
 }
 
 async function documentOf(client: ClusterClient): Promise<ClusterDocument> {
-  const entry = await client.nats.registry(client.cluster).get(CLUSTER_KEY);
-  if (entry !== undefined) return decodeClusterDocument(entry.value);
+  const found = await findClusterDocument(client.nats.registry(client.cluster));
+  if (found !== undefined) return found.document;
   throw new AntiphonError('NO_ACTOR', `There is no cluster ${client.cluster}. Start its first replica.`);
 }
 

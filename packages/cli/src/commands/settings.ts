@@ -1,10 +1,4 @@
-import {
-  AGREED_LIMITS,
-  AntiphonError,
-  CLUSTER_KEY,
-  decodeClusterDocument,
-  newestLimits,
-} from '@antiphon/core';
+import { AGREED_LIMITS, AntiphonError, findClusterDocument, newestLimits } from '@antiphon/core';
 import type { AgreedLimits } from '@antiphon/replica';
 import { changeAgreedLimits, type LimitsChange } from '@antiphon/replica/internal';
 import type { ClusterClient } from '@antiphon/client';
@@ -56,10 +50,10 @@ export function defineSettings(host: CommandHost): void {
 
 async function settingsOf(client: ClusterClient): Promise<AgreedLimits> {
   await client.members();
-  const entry = await client.nats.registry(client.cluster).get(CLUSTER_KEY);
-  if (entry === undefined)
+  const found = await findClusterDocument(client.nats.registry(client.cluster));
+  if (found === undefined)
     throw new AntiphonError('NO_ACTOR', `There is no cluster ${client.cluster}. Start its first replica.`);
-  return newestLimits(decodeClusterDocument(entry.value).limits);
+  return newestLimits(found.document.limits);
 }
 
 function changeOf(name: string, value: string): Partial<AgreedLimits> {

@@ -51,8 +51,8 @@ export function encodeClusterDocument(document: ClusterDocument): Uint8Array {
 /** Throws UNSUPPORTED_FORMAT, MALFORMED_MESSAGE. */
 export function decodeClusterDocument(data: Uint8Array): ClusterDocument {
   const input = decodeControl(data);
-  if (!isRecord(input)) throw malformed();
-  if (![FORMAT, FORMAT_WITH_EPOCHS].includes(Number(input['format']))) {
+  if (!isRecord(input) || typeof input['format'] !== 'number') throw malformed();
+  if (![FORMAT, FORMAT_WITH_EPOCHS].includes(input['format'])) {
     throw new AntiphonError(
       'UNSUPPORTED_FORMAT',
       `The cluster's description has format ${String(input['format'])}, and this build knows formats up to ${FORMAT_WITH_EPOCHS}. Upgrade this replica.`,

@@ -1,7 +1,7 @@
 import { decodeControl, encodeControl, isRecord } from '../codec/control.js';
 import { AntiphonError } from '../errors/antiphon-error.js';
 import { isIdentifier } from '../model/identifier.js';
-import type { Registry } from '../ports/registry.js';
+import type { Registry, RegistryEntry } from '../ports/registry.js';
 
 const PREFIX = 'member.';
 /**
@@ -44,9 +44,13 @@ export async function registerMember(registry: Registry, record: MemberRecord): 
   );
 }
 
-/** Unless there is one by now; false then. */
+/** Unless there is one by now that can be read; false then. */
 export async function restoreRecord(registry: Registry, record: MemberRecord): Promise<boolean> {
-  return (await registry.create(PREFIX + record.id, encodeControl(record))) !== undefined;
+  const [key, data] = [PREFIX + record.id, encodeControl(record)];
+  if ((await registry.create(key, data)) !== undefined) return true;
+  const entry = await registry.get(key);
+  if (entry === undefined || decodeMember(record.id, entry.value) !== undefined) return false;
+  return (await registry.update(key, data, entry.revision)) !== undefined;
 }
 
 /** Those that were removed left out. */
@@ -57,7 +61,10 @@ export async function listMembers(registry: Registry): Promise<readonly MemberRe
 /** Everyone who ever was a member. */
 export async function listRecords(registry: Registry): Promise<readonly MemberRecord[]> {
   const entries = await registry.list(PREFIX);
-  return entries.flatMap(({ key, value }) => decodeMember(key.slice(PREFIX.length), value) ?? []);
+  const records = await Promise.all(
+    entries.map((entry) => recordOf(registry, entry.key.slice(PREFIX.length), entry)),
+  );
+  return records.filter((record) => record !== undefined);
 }
 
 /** Marks the record of one that has not started again since it was read; false when it has. */
@@ -82,6 +89,23 @@ export async function findMember(registry: Registry, id: string): Promise<Member
   if (!isIdentifier(id)) return undefined;
   const entry = await registry.get(PREFIX + id);
   return entry === undefined ? undefined : decodeMember(id, entry.value);
+}
+
+/**
+ * As of the newest revision that can be read: without its record, a member counts as a stranger.
+ */
+async function recordOf(
+  registry: Registry,
+  id: string,
+  entry: RegistryEntry,
+): Promise<MemberRecord | undefined> {
+  const newest = decodeMember(id, entry.value);
+  if (newest !== undefined) return newest;
+  for (const { value } of await registry.revisions(entry.key)) {
+    const earlier = decodeMember(id, value);
+    if (earlier !== undefined) return earlier;
+  }
+  return undefined;
 }
 
 function decodeMember(id: string, value: Uint8Array): MemberRecord | undefined {

@@ -85,6 +85,8 @@ export interface LeftOut {
 export interface StoreInspection {
   /** Whom this database belongs to; absent when no replica has ever used it. */
   readonly identity?: StoreIdentity;
+  /** What it was last installed with (`InstallOptions.agreement`); absent when that was nothing. */
+  readonly agreement?: Uint8Array;
   /** The users' tables, by name; only those that were asked for. */
   readonly tables: readonly InspectedTable[];
   /** The names of the users' tables that were not asked for. Absent: all were. */

@@ -13,6 +13,11 @@ export interface RegistryEntry {
 export interface Registry {
   open(): Promise<void>;
   get(key: string): Promise<RegistryEntry | undefined>;
+  /**
+   * What is still kept of a key, newest first; nothing from before it was deleted. A registry keeps
+   * the newest one, and may keep a few before it.
+   */
+  revisions(key: string): Promise<readonly RegistryEntry[]>;
   /** undefined: somebody else has created it. */
   create(key: string, value: Uint8Array): Promise<RegistryEntry | undefined>;
   /** undefined: the revision is no longer the newest. */

@@ -85,6 +85,11 @@ export interface InstallOptions {
    * Default: DEFAULT_ROW_LIMITS.
    */
   readonly rowLimits?: RowLimits;
+  /**
+   * What the cluster has agreed on, for the inspection of the next start. Absent: what there is
+   * stays.
+   */
+  readonly agreement?: Uint8Array;
 }
 
 export interface InstallReport {

@@ -72,7 +72,7 @@ export async function readSubscription(
   name: string,
 ): Promise<StoredSubscription | undefined> {
   const entry = await registry.get(PREFIX + name);
-  return entry && storedOf(name, entry);
+  return entry && (await earlierUnlessReadable(registry, name, entry));
 }
 
 /**
@@ -93,9 +93,10 @@ export async function writeSubscription(
 /** In the order of their names, unreadable ones as well. Throws LOG_UNAVAILABLE. */
 export async function listSubscriptions(registry: Registry): Promise<readonly SubscriptionRecord[]> {
   const entries = await registry.list(PREFIX);
-  return entries
-    .map((entry) => readableOrNot(entry.key.slice(PREFIX.length), entry).record)
-    .filter(({ removed }) => removed !== true);
+  const found = await Promise.all(
+    entries.map((entry) => readableOrNot(registry, entry.key.slice(PREFIX.length), entry)),
+  );
+  return found.map(({ record }) => record).filter(({ removed }) => removed !== true);
 }
 
 /**
@@ -111,7 +112,7 @@ export async function removeSubscription(
   assertSubscriptionName(name);
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const entry = await registry.get(PREFIX + name);
-    const stored = entry && readableOrNot(name, entry);
+    const stored = entry && (await readableOrNot(registry, name, entry));
     if (stored === undefined || stored.record.removed === true) throw await noSubscription(registry, name);
     const { holder: _, unreadable: _unreadable, ...rest } = stored.record;
     const removed = { ...rest, epoch: rest.epoch + 1, writtenAtMs: nowMs, removed: true } as const;
@@ -129,28 +130,49 @@ async function noSubscription(registry: Registry, name: string): Promise<Antipho
   return new AntiphonError('BAD_OPTION', `There is no subscription "${name}". ${hint}`);
 }
 
-function readableOrNot(name: string, entry: RegistryEntry): StoredSubscription {
+/**
+ * As of the newest revision that can be read, to be written against the newest one. What was
+ * acknowledged since then may be delivered again.
+ */
+async function earlierUnlessReadable(
+  registry: Registry,
+  name: string,
+  entry: RegistryEntry,
+): Promise<StoredSubscription> {
+  const { revision } = entry;
+  const newest = recordIn(name, entry.value);
+  if (newest !== undefined) return { record: newest, revision };
+  for (const { value } of await registry.revisions(PREFIX + name)) {
+    const record = recordIn(name, value);
+    if (record !== undefined) return { record, revision };
+  }
+  throw unreadableRecord(name, revision);
+}
+
+async function readableOrNot(
+  registry: Registry,
+  name: string,
+  entry: RegistryEntry,
+): Promise<StoredSubscription> {
   try {
-    return storedOf(name, entry);
+    return await earlierUnlessReadable(registry, name, entry);
   } catch (thrown) {
     const { revision } = entry;
     const unreadable = toAntiphonError(thrown, 'MALFORMED_MESSAGE');
+    if (unreadable.code !== 'MALFORMED_MESSAGE') throw unreadable;
     // Every epoch took a revision: none was higher.
     const record = { name, place: '', epoch: revision, createdAtMs: 0, writtenAtMs: 0, unreadable };
     return { record, revision };
   }
 }
 
-function storedOf(name: string, { value, revision }: RegistryEntry): StoredSubscription {
-  const record = recordIn(name, value);
-  if (record === undefined) {
-    throw new AntiphonError(
-      'MALFORMED_MESSAGE',
-      `The registry's record of subscription ${name}, under the key "${PREFIX}${name}", cannot be read. Find out who ` +
-        `writes it, remove the subscription (\`antiphon subscriptions --remove ${name}\`) and subscribe again.`,
-    );
-  }
-  return { record, revision };
+function unreadableRecord(name: string, revision: number): AntiphonError {
+  return new AntiphonError(
+    'MALFORMED_MESSAGE',
+    `The registry's record of subscription ${name}, revision ${revision} of the key "${PREFIX}${name}", cannot be read, ` +
+      'and no earlier one is kept that can be. Find out who writes it (docs/security.md), remove the subscription ' +
+      `(\`antiphon subscriptions --remove ${name}\`) and subscribe again.`,
+  );
 }
 
 function recordIn(name: string, value: Uint8Array): SubscriptionRecord | undefined {

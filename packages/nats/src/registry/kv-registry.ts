@@ -13,6 +13,8 @@ import { bucketConfig, bucketKey, bucketStream, bucketSubject, isDeleted } from 
 const ATTEMPT_TIMEOUT_MS = 1500;
 const RETRY_WAIT_MS = 100;
 const CONCURRENT_READS = 32;
+/** A bucket keeps no more of a key, whoever has made it. */
+const MOST_REVISIONS = 64;
 
 interface RegistryDeps {
   readonly requester: Requester;
@@ -79,6 +81,10 @@ export class KvRegistry implements Registry {
     });
   }
 
+  revisions(key: string): Promise<readonly RegistryEntry[]> {
+    return this.#asking(async () => (await this.#unlessDeleted(() => this.#kept(key))) ?? []);
+  }
+
   create(key: string, value: Uint8Array): Promise<RegistryEntry | undefined> {
     return this.#asking(async () => {
       const created = await this.#writeFirst(key, value);
@@ -104,6 +110,19 @@ export class KvRegistry implements Registry {
       }
       return entries;
     });
+  }
+
+  /** Newest first. The server gives them one by one, oldest first. */
+  async #kept(key: string): Promise<readonly RegistryEntry[]> {
+    const subject = bucketSubject(this.#bucket, key);
+    let found: RegistryEntry[] = [];
+    for (let [fromSeq, n] = [1, 0]; n < MOST_REVISIONS; n += 1) {
+      const message = await this.deps.api.nextMessage(this.#stream, subject, fromSeq);
+      if (message === undefined) break;
+      found = isDeleted(message) ? [] : [entryOf(key, message), ...found];
+      fromSeq = message.seq + 1;
+    }
+    return found;
   }
 
   async #writeFirst(key: string, value: Uint8Array): Promise<RegistryEntry | undefined> {

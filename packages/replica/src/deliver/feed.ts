@@ -1,10 +1,10 @@
 import type { ActorRef, Behaviour, Context } from '@antiphon/actor';
 import {
   AntiphonError,
-  CLUSTER_KEY,
-  decodeClusterDocument,
   decodeEpochRecord,
+  encodeClusterDocument,
   EPOCH_ORIGIN,
+  findClusterDocument,
   type LogEntry,
   type LogReader,
   sleep,
@@ -265,8 +265,8 @@ export class Feed implements Behaviour<FeedProtocol> {
     // A forged version must not stop anything; a real one is in the registry before it is in the
     // log.
     const look = async (): Promise<Unreadable | undefined> => {
-      const entry = await registry.get(CLUSTER_KEY);
-      const agreed = entry === undefined ? document : decodeClusterDocument(entry.value);
+      const agreed =
+        (await findClusterDocument(registry, encodeClusterDocument(document)))?.document ?? document;
       if (agreed.schema.version <= document.schema.version)
         return { seq: Number(error.context['seq']), error };
       health.stall(error);

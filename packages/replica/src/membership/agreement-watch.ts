@@ -1,4 +1,11 @@
-import { AntiphonError, CLUSTER_KEY, decodeClusterDocument, encodeClusterDocument } from '@antiphon/core';
+import {
+  AntiphonError,
+  CLUSTER_KEY,
+  encodeClusterDocument,
+  findClusterDocument,
+  sentence,
+  type FoundDocument,
+} from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
 
 const ALARM = 'registry';
@@ -6,8 +13,8 @@ const ALARM = 'registry';
 /**
  * Looks whether the cluster has agreed on other limits while this replica ran. They are changed
  * while all are stopped; one that was cut off or paused then must not judge messages by the old
- * ones, so it ends and is started again. A description that was deleted is written again: whoever
- * runs knows it, and nobody could start without it.
+ * ones, so it ends and is started again. A description that was deleted, or overwritten with what
+ * is none, is written again: whoever runs knows it, and nobody could start without it.
  */
 export class AgreementWatch {
   #looking = false;
@@ -20,11 +27,11 @@ export class AgreementWatch {
     if (this.#looking || health.ended) return;
     this.#looking = true;
     try {
-      const entry = await registry.get(CLUSTER_KEY);
-      if (entry === undefined) return await this.#restore();
-      health.clearAlarm(ALARM);
-      const { limits } = decodeClusterDocument(entry.value);
-      if (limits.at(-1)?.fromSeq === document.limits.at(-1)?.fromSeq) return;
+      const found = await findClusterDocument(registry, encodeClusterDocument(document));
+      if (found === undefined) return await this.#restore();
+      if (found.passedOver === undefined) health.clearAlarm(ALARM);
+      const { limits } = found.document;
+      if (limits.at(-1)?.fromSeq === document.limits.at(-1)?.fromSeq) return await this.#overwrite(found);
       health.fail(
         new AntiphonError(
           'CLUSTER_MISMATCH',
@@ -52,5 +59,13 @@ export class AgreementWatch {
         'Find out who deletes keys of the registry.',
     );
     await registry.create(CLUSTER_KEY, encodeClusterDocument(document));
+  }
+
+  /** What stands in the place of the description, unless it is one. */
+  async #overwrite({ revision, passedOver }: FoundDocument): Promise<void> {
+    const { registry, document, health, log } = this.scope;
+    if (passedOver === undefined || !health.replicating || !log.isTrusted) return;
+    health.alarm(ALARM, `${sentence(passedOver.message)} It is written again.`);
+    await registry.update(CLUSTER_KEY, encodeClusterDocument(document), revision);
   }
 }

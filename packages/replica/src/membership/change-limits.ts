@@ -5,8 +5,8 @@ import {
   assertSensible,
   type Bus,
   CLUSTER_KEY,
-  decodeClusterDocument,
   encodeClusterDocument,
+  findClusterDocument,
   type LimitsFrom,
   listMembers,
   type Log,
@@ -41,13 +41,13 @@ export async function changeAgreedLimits(
   { cluster, registry, log, bus }: ChangeLimitsPorts,
   change: Partial<AgreedLimits>,
 ): Promise<LimitsChange> {
-  const entry = await registry.get(CLUSTER_KEY);
-  if (entry === undefined) {
+  const found = await findClusterDocument(registry);
+  if (found === undefined) {
     throw new AntiphonError('BAD_OPTION', `There is no cluster ${cluster}. Check its name.`, {
       context: { cluster },
     });
   }
-  const document = decodeClusterDocument(entry.value);
+  const { document, revision } = found;
   const before = newestLimits(document.limits);
   const after = { ...agreedOf(before), ...change };
   assertSensible(after);
@@ -56,7 +56,7 @@ export async function changeAgreedLimits(
   const fromSeq = lastSeq + 1;
   const limits = [...document.limits.filter((one) => one.fromSeq < fromSeq), { fromSeq, ...after }];
   const data = encodeClusterDocument({ ...document, limits: newestOf(limits) });
-  if ((await registry.update(CLUSTER_KEY, data, entry.revision)) !== undefined)
+  if ((await registry.update(CLUSTER_KEY, data, revision)) !== undefined)
     return { before: agreedOf(before), after, fromSeq };
   throw new AntiphonError(
     'CLUSTER_MISMATCH',

@@ -22,6 +22,7 @@ class Forgetful {
     create: (key, value) => registry.create(key, value),
     update: (key, value, revision) => registry.update(key, value, revision),
     get: (key) => (this.#hides(key) ? Promise.resolve(undefined) : registry.get(key)),
+    revisions: async (key) => (this.#hides(key) ? [] : registry.revisions(key)),
     list: async (prefix) => (await registry.list(prefix)).filter(({ key }) => !this.#hides(key)),
   });
 

@@ -5,15 +5,15 @@ import {
   CLUSTER_KEY,
   type ClusterDocument,
   type ClusterSchema,
-  decodeClusterDocument,
   encodeClusterDocument,
+  findClusterDocument,
+  type FoundDocument,
   creationObstacles,
   creationRemarks,
   type InspectOptions,
   type LogIdentity,
   missingTables,
   primaryReplicaOf,
-  type RegistryEntry,
   replicatedTables,
   settingsDifference,
   sleep,
@@ -52,23 +52,28 @@ export async function joinCluster(settings: Settings, deadline: Deadline): Promi
   const inspection = await deadline.paused(() => settings.store.inspect(inspectOptions(settings)));
   assertOwnDatabase(settings, inspection.identity);
   await retrying(clock, deadline, () => registry.open());
-  let entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
+  const find = (): Promise<FoundDocument | undefined> =>
+    retrying(clock, deadline, () => findClusterDocument(registry, inspection.agreement));
+  let found = await find();
   for (;;) {
     const agreement =
-      entry === undefined
+      found === undefined
         ? await createCluster(settings, inspection, deadline)
-        : await joinExisting(settings, inspection, entry, deadline);
-    if (agreement !== undefined) return agreement;
+        : await joinExisting(settings, inspection, found, deadline);
+    if (agreement !== undefined) {
+      if (found?.passedOver !== undefined) settings.logger.warn({}, found.passedOver.message);
+      return agreement;
+    }
     await sleep(clock, Math.min(WAIT_MS, deadline.leftMs), deadline.signal).catch(() => undefined);
     deadline.assertWanted();
-    if (deadline.passed) throw notYet(settings, entry, inspection);
+    if (deadline.passed) throw notYet(settings, found, inspection);
     try {
-      entry = await retrying(clock, deadline, () => registry.get(CLUSTER_KEY));
+      found = await find();
     } catch (error) {
       // It has answered until now.
       deadline.assertWanted();
       if (deadline.passed && settings.log.connection === 'connected')
-        throw notYet(settings, entry, inspection);
+        throw notYet(settings, found, inspection);
       throw error;
     }
   }
@@ -89,10 +94,9 @@ export async function finishCreating(
     settings.registry.update(CLUSTER_KEY, data, creating),
   );
   if (updated !== undefined) return document;
-  const now = await retrying(settings.clock, deadline, () => settings.registry.get(CLUSTER_KEY));
+  const now = await retrying(settings.clock, deadline, () => findClusterDocument(settings.registry));
   // An update without an answer may have been done: only the document tells.
-  const stands = now === undefined ? undefined : decodeClusterDocument(now.value);
-  if (stands?.state === 'ready') return stands;
+  if (now?.document.state === 'ready') return now.document;
   throw mismatch(settings, [
     'another process changed the description of the cluster at the same time. Start again',
   ]);
@@ -190,24 +194,23 @@ function schemaOf(inspection: StoreInspection, remembers: boolean): ClusterSchem
 async function joinExisting(
   settings: Settings,
   inspection: StoreInspection,
-  entry: RegistryEntry,
+  { document, revision }: FoundDocument,
   deadline: Deadline,
 ): Promise<Agreement | undefined> {
-  const document = decodeClusterDocument(entry.value);
   const { clock, log } = settings;
   const isCreating = document.state === 'creating';
   const isOurs = document.creator === settings.id || document.unclaimed === true;
   // What binds nobody yet may still become something else.
   if (isCreating && !isOurs) return undefined;
   if (isCreating && inspection.identity === undefined)
-    return foundAgain(settings, inspection, document, entry.revision, deadline);
+    return foundAgain(settings, inspection, document, revision, deadline);
   const differences = settingsDifference(document, settings);
   if (differences.length > 0) throw mismatch(settings, differences);
   const logIdentity = await retrying(clock, deadline, () =>
     openLog(log.open({ create: false, signal: deadline.signal })),
   );
   const agreement = member(settings, document, inspection, logIdentity);
-  return isCreating ? { ...agreement, creating: entry.revision } : agreement;
+  return isCreating ? { ...agreement, creating: revision } : agreement;
 }
 
 /** A replaced log is a state to start in, not an error, when the database is a replica already. */
@@ -387,14 +390,14 @@ function leftOutText(inspection: StoreInspection): string {
 
 function notYet(
   settings: Settings,
-  entry: RegistryEntry | undefined,
+  found: FoundDocument | undefined,
   inspection: StoreInspection,
 ): AntiphonError {
   const { cluster, id } = settings;
   const primary = settings.topology && soleWriter(settings.topology);
   const who =
     primary === undefined || primary === id ? 'the replica that has the tables' : `the primary ${primary}`;
-  const creator = entry === undefined ? id : decodeClusterDocument(entry.value).creator;
+  const creator = found?.document.creator ?? id;
   const message =
     creator === id
       ? `Cluster ${cluster} does not exist yet, and this replica has no tables to create it with${leftOutText(inspection)}. Start ${who} first.`

@@ -3,6 +3,7 @@ import {
   type ClusterDocument,
   counterOf,
   decodeControl,
+  encodeClusterDocument,
   HybridClock,
   type InstallOptions,
   isCertified,
@@ -210,6 +211,7 @@ async function install(agreed: Agreed, deadline: Deadline): Promise<Installed> {
     certified: isCertified(document),
     ...(localTriggers && { localTriggers }),
     rowLimits: newestLimits(document.limits),
+    agreement: encodeClusterDocument(document),
   };
   // Creating a cluster seals every row that is there, which takes as long as it takes.
   const { upgraded } = await retrying(clock, deadline, () =>

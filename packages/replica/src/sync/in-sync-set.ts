@@ -208,9 +208,18 @@ export class InSyncSet {
     const value = encodeControl({ ...this.#record, seq, degraded, members });
     const known = await registry.get(IN_SYNC_KEY);
     if (known === undefined) return void (await registry.create(IN_SYNC_KEY, value));
-    const shown = decodeControl(known.value);
-    if (isRecord(shown) && Number(shown['seq']) > seq) return;
+    if (shownSeq(known.value) > seq) return;
     await registry.update(IN_SYNC_KEY, value, known.revision);
+  }
+}
+
+/** Of what the registry shows; what is no record of a set is overwritten. */
+function shownSeq(value: Uint8Array): number {
+  try {
+    const shown = decodeControl(value);
+    return isRecord(shown) ? Number(shown['seq']) : 0;
+  } catch {
+    return 0;
   }
 }
 

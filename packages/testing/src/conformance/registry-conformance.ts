@@ -67,6 +67,19 @@ export function registryConformance(name: string, makeHarness: () => Promise<Reg
       expect(await two.list('nothing')).toEqual([]);
     });
 
+    it('keeps some of what a key was, newest first', async () => {
+      expect(await one.revisions('key')).toEqual([]);
+      let entry = await one.create('key', bytes('0'));
+      for (let n = 1; n < 8; n += 1) {
+        await one.create(`other.${n}`, bytes('another'));
+        entry = await two.update('key', bytes(String(n)), entry?.revision ?? 0);
+      }
+      const kept = await one.revisions('key');
+      expect(kept[0]).toEqual(entry);
+      expect(kept.map(({ value }) => text(value))).toEqual(['7', '6', '5', '4', '3']);
+      expect(kept.every(({ key }) => key === 'key')).toBe(true);
+    });
+
     it('says when there is no answer, and works again afterwards', async () => {
       await one.create('key', bytes('kept'));
       const mend = await harness?.interrupt();

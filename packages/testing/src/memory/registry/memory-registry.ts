@@ -26,6 +26,8 @@ export interface MemoryRegistryOptions {
 
 const REGISTRY_OPTIONS: OptionNames<MemoryRegistryOptions> = { clock: true, faults: true };
 const KEY = /^[A-Za-z0-9_.-]+$/;
+/** As many as a bucket of Antiphon's keeps. */
+const HISTORY = 5;
 
 /**
  * Shared facts in memory, with compare-and-set: the in-memory adapter of a JetStream key-value
@@ -35,6 +37,7 @@ export class MemoryRegistry {
   readonly clock: Clock;
   readonly faults: Faults;
   readonly #entries = new Map<string, RegistryEntry>();
+  readonly #kept = new Map<string, readonly RegistryEntry[]>();
   #revision = 0;
 
   constructor(options: MemoryRegistryOptions = {}) {
@@ -51,11 +54,17 @@ export class MemoryRegistry {
     return this.#entries.get(key);
   }
 
+  /** Newest first. */
+  revisions(key: string): readonly RegistryEntry[] {
+    return this.#kept.get(key) ?? [];
+  }
+
   /** undefined when the newest revision is not the expected one; 0 expects that there is none. */
   put(key: string, value: Uint8Array, expectedRevision: number): RegistryEntry | undefined {
     if ((this.#entries.get(key)?.revision ?? 0) !== expectedRevision) return undefined;
     const entry: RegistryEntry = { key, value: value.slice(), revision: ++this.#revision };
     this.#entries.set(key, entry);
+    this.#kept.set(key, [entry, ...this.revisions(key)].slice(0, HISTORY));
     return entry;
   }
 
@@ -78,6 +87,11 @@ class MemoryRegistryConnection implements Registry {
   async get(key: string): Promise<RegistryEntry | undefined> {
     assertKey(key);
     return this.link.call(`read ${key}`, () => this.registry.get(key));
+  }
+
+  async revisions(key: string): Promise<readonly RegistryEntry[]> {
+    assertKey(key);
+    return this.link.call(`read what is kept of ${key}`, () => this.registry.revisions(key));
   }
 
   async create(key: string, value: Uint8Array): Promise<RegistryEntry | undefined> {
