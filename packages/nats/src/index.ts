@@ -1,3 +1,4 @@
+export { importsOf, type AccountImports, type GuestRole } from './account-imports.js';
 export type { NatsBus } from './bus/nats-bus.js';
 export type { ConnectNatsOptions, NatsAccess } from './connection/connect-options.js';
 export type { Denial, DenialEvent } from './connection/denials.js';

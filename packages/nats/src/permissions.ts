@@ -119,11 +119,7 @@ function replicaPermissions(
 ): Permissions {
   const prefix = clusterPrefix(cluster);
   const [stream, bucket] = [streamName(cluster), registryBucket(cluster)];
-  const create = [
-    `$JS.API.STREAM.CREATE.${stream}`,
-    `$JS.API.STREAM.CREATE.KV_${bucket}`,
-    `$KV.${bucket}.cluster`,
-  ];
+  const create = [`$JS.API.STREAM.CREATE.${stream}`, `$JS.API.STREAM.CREATE.KV_${bucket}`];
   return {
     publish: [
       logSubject(cluster, id),
@@ -138,9 +134,13 @@ function replicaPermissions(
       `${prefix}.replica.*.*`,
       // Answers to whoever asks; a server with `allow_responses` needs no such permission.
       '_INBOX.>',
+      // The server's own inbox, for whoever asks from another account.
+      '_R_.>',
       ...(inboxPrefix === '_INBOX' ? [] : [`${inboxPrefix}.>`]),
       ...reading(cluster),
       `$JS.ACK.${stream}.${durableName(id)}.>`,
+      // Whoever runs writes again what somebody has deleted or overwritten.
+      `$KV.${bucket}.cluster`,
       `$KV.${bucket}.in-sync`,
       // Its own record, and that of a member which it is asked to remove.
       `$KV.${bucket}.member.*`,

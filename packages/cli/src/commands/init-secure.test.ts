@@ -90,6 +90,7 @@ it('adds replicas, and leaves everything else as it is', async () => {
   expect(contents()).toMatchObject({
     ...before,
     ...{ [join(cwd, 'secure/users.conf')]: expect.stringContaining('# eu-4: replica') as string },
+    [join(cwd, 'secure/accounts.conf')]: expect.any(String) as string,
     [join(cwd, 'secure/access.json')]: expect.any(String) as string,
   });
   expect(loadConfig(join(cwd, 'eu-4.yaml'), {}).http?.listen).toBe('127.0.0.1:7073');
@@ -119,6 +120,29 @@ it('grants what the files of the replicas ask for, once it is told', async () =>
   const before = contents();
   await expect(init('--secure', '--renew', 'eu-1')).rejects.toThrow(/NONE is not set/);
   expect(contents()).toEqual(before);
+});
+
+it('keeps who asks out of the account of the replicas', async () => {
+  await init(...SECURE);
+  const commentsIn = (name: string): readonly string[] =>
+    [...text('secure', name).matchAll(/^ +# (.*)$/gm)].map(([, comment = '']) => comment);
+  expect(commentsIn('users.conf')).toEqual(['eu-1: creator', 'eu-2: replica', 'admin: admin']);
+  expect(commentsIn('accounts.conf')).toEqual([
+    'reader: reader',
+    'client: client',
+    'client-reader: client-reader',
+  ]);
+  const server = text('nats-server.conf');
+  const include = 'include "secure/accounts.conf"';
+  expect(server).toContain(`\n  ${include}\n`);
+  // As it was written before there were accounts.
+  writeFileSync(join(cwd, 'nats-server.conf'), server.replace(include, ''));
+  const before = contents();
+  for (const change of [['--update'], ['--renew', 'reader'], ['--add', 'eu-3']])
+    await expect(init('--secure', ...change)).rejects.toThrow(`Write \`${include}\` as a line of its own`);
+  expect(contents()).toEqual(before);
+  writeFileSync(join(cwd, 'nats-server.conf'), server);
+  await init('--secure', '--update');
 });
 
 it('overwrites nothing', async () => {

@@ -111,7 +111,7 @@ function madeText(
   const first = replicas[0] ?? '';
   const until = certificatesEnd === undefined ? '' : ` until ${dayOf(certificatesEnd)}`;
   const server = isNew
-    ? [`  ${at('nats-server.conf')}: TLS, and an account with a user for each replica and role`]
+    ? [`  ${at('nats-server.conf')}: TLS, and accounts with a user for each replica and role`]
     : [];
   const begin = isNew
     ? [

@@ -132,6 +132,9 @@ it('init --secure makes a cluster in which everybody may do what their role says
   expect(status.stdout).toMatch(/eu-1 [^]*eu-2 /);
   expect(status.stdout).not.toContain('!');
   expect((await run(['status', '--config', 'eu-2.yaml'])).code).toBe(0);
+  const changes = await as('client-reader', 'changes', '--from', 'beginning', '--max', '1', '--json');
+  expect(changes).toMatchObject({ code: 0, stdout: expect.stringContaining('"item"') as string });
+  expect((await as('reader', 'doctor')).stdout).toMatch(/0 failed/);
   const refused = await as('client-reader', 'exec', "INSERT INTO item VALUES ('b', 1)");
   expect(refused.code).toBe(1);
   expect(refused.stderr).toMatch(/does not permit .*replica\.eu-1\.execute.*ACCESS_DENIED/);
@@ -174,6 +177,7 @@ it('init --secure makes a cluster in which everybody may do what their role says
     'eu-3.yaml',
     'log',
     'secure/users.conf',
+    'secure/accounts.conf',
     'secure/access.json',
   ];
   written += shown.map((name) => text(name)).join('\n');

@@ -16,7 +16,16 @@ import {
   type ClusterUser,
 } from './cluster-access.js';
 import { assertNew, replace, writeNew, type FileToWrite } from './files.js';
-import { inboxOf, serverConfig, USERS_FILE, usersConfig, type Grants } from './server-config.js';
+import {
+  ACCOUNTS_FILE,
+  accountsConfig,
+  accountsInclude,
+  inboxOf,
+  serverConfig,
+  USERS_FILE,
+  usersConfig,
+  type Grants,
+} from './server-config.js';
 
 /** The folder of keys, certificates and tokens, beside the configuration files. */
 export const SECRETS = 'secure';
@@ -85,6 +94,7 @@ export function createSecureCluster(options: SecureOptions): SecureResult {
     ...ROLE_USERS.map((name) => environment(folder, access, name)),
     ...Object.entries(secrets).map(([role, token]) => within(`http-${role}.token`, token, true)),
     within(USERS_FILE, usersConfig(access)),
+    within(ACCOUNTS_FILE, accountsConfig(access)),
     within(ACCESS_FILE, accessText(access)),
   ];
   const isNew = !existsSync(join(folder, SECRETS));
@@ -172,10 +182,26 @@ function authorityOf(folder: string): CertificateAuthority {
 
 /** Who there is, for the server and for the next time. */
 function registersOf({ folder, env }: SecureFolder, access: ClusterAccess): readonly FileToWrite[] {
+  assertAccounts(folder);
   const within = inSecrets(folder);
   const replicas = access.users.filter(({ role }) => isReplica(role));
   const grants: Grants = Object.fromEntries(replicas.map(({ name }) => [name, grantsOf(folder, name, env)]));
-  return [within(USERS_FILE, usersConfig(access, grants)), within(ACCESS_FILE, accessText(access))];
+  return [
+    within(USERS_FILE, usersConfig(access, grants)),
+    within(ACCOUNTS_FILE, accountsConfig(access)),
+    within(ACCESS_FILE, accessText(access)),
+  ];
+}
+
+/**
+ * A configuration from before readers and clients had accounts of their own would lock them out.
+ * Throws BAD_OPTION.
+ */
+function assertAccounts(folder: string): void {
+  const file = join(folder, SERVER_CONFIG);
+  if (!existsSync(file) || readFileSync(file, 'utf8').includes(ACCOUNTS_FILE)) return;
+  const message = `${file} has one account for everybody: who may read can write there (docs/security.md). Write \`${accountsInclude(SECRETS)}\` as a line of its own inside \`accounts { … }\`, then run this again.`;
+  throw new AntiphonError('BAD_OPTION', message, { context: { file } });
 }
 
 /** A file that has gone to another machine leaves a replica what its role needs. */
