@@ -1,3 +1,4 @@
+import { eventually } from '@antiphon/testing';
 import { connect, type NatsConnection } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GUEST_ROLES, type GuestRole } from './account-imports.js';
@@ -118,6 +119,29 @@ describe('in accounts as `init --secure` writes them', () => {
       await connection.close();
     },
   );
+
+  it('what a consumer of theirs delivers comes into neither the log nor the registry, but to the lease', async () => {
+    const connection = await attacked.as('client-reader');
+    const before = await attacked.stored();
+    const stream = streamName(CLUSTER);
+    const others = STORED.filter((subject) => subject !== leaseSubject(CLUSTER));
+    for (const [at, deliver] of [...others, leaseSubject(CLUSTER)].entries()) {
+      const config = { durable_name: `thief${at}`, deliver_subject: deliver, deliver_policy: 'all' };
+      const body = JSON.stringify({ stream_name: stream, config: { ...config, ack_policy: 'none' } });
+      await connection.request(`$JS.API.CONSUMER.CREATE.${stream}.thief${at}`, body);
+    }
+    await eventually('the lease has all entries', async () => {
+      const stored = await attacked.stored();
+      return stored[2]! - before[2]! >= stored[0]!;
+    });
+    expect((await attacked.stored()).map((count, at) => count > before[at]!)).toEqual([
+      false,
+      false,
+      true,
+      false,
+    ]);
+    await connection.close();
+  });
 
   it.each(OTHERS)('a %s stores junk, as docs/security.md says', async (role) => {
     const connection = await attacked.as(role);
