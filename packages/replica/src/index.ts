@@ -99,7 +99,8 @@ export type {
 export type { TakenOver, TakeOverOptions } from './failover/take-over.js';
 export type { SwitchedOver, SwitchOverOptions } from './failover/switch-over.js';
 export type { EpochStatus } from './replica/status.js';
-export type { ShownRescueChange, ShownRescueConflict, ShownRow } from './failover/rescue-values.js';
+export type { ShownRescueChange, ShownRescueConflict } from './failover/rescue-values.js';
+export type { ShownRow } from './repair/shown-row.js';
 export type { CutValue, QuarantinedContent, ShownChange } from './repair/quarantined-content.js';
 export type { RecaptureOptions, RecaptureResult } from './repair/recapture.js';
 export type { Left, LeaveOptions } from './membership/leave.js';

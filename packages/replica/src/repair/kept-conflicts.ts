@@ -1,6 +1,6 @@
 import type { KeptConflict, Value } from '@antiphon/core';
-import { bytesOf, cutRow, revivedRow, type ShownRow } from '../failover/rescue-values.js';
 import type { Scope } from '../state/scope.js';
+import { bytesOfRow, cutRow, revivedRow, type ShownRow } from './shown-row.js';
 
 /** One answer has so many at most. */
 const PAGE = 50;
@@ -39,7 +39,7 @@ export async function keptConflicts({ store }: Scope, { beforeId }: ConflictQuer
   let bytes = 0;
   for (const conflict of found.slice(0, PAGE)) {
     const shown = withRows(conflict, cutRow);
-    bytes += bytesOf({ before: shown.kept ?? [], after: shown.lost ?? [], here: shown.here ?? [] });
+    bytes += bytesOfRow(shown.kept) + bytesOfRow(shown.lost) + bytesOfRow(shown.here);
     if (conflicts.length > 0 && bytes > MAX_SHOWN_BYTES) break;
     conflicts.push(shown);
   }
