@@ -12,6 +12,11 @@ const KEPT_STDERR_CHARACTERS = 2000;
  * time.
  */
 const CANCEL_GRACE_MS = 50;
+/**
+ * One that starts is at no read. On a busy machine that takes seconds, and a process that is ended
+ * meanwhile leaves the next read to wait for as long.
+ */
+const START_MS = 30_000;
 
 export interface Reading {
   readonly request: ReadRequest;
@@ -47,6 +52,7 @@ export class ReaderChild {
   readonly #sent: Sent[] = [];
   #id = 0;
   #unwanted: NodeJS.Timeout | undefined;
+  #isUp = false;
   #dead = false;
   #stderr = '';
 
@@ -56,6 +62,10 @@ export class ReaderChild {
   ) {
     // The pipe is ANSWERS_FD.
     this.#process = startProgram('reader-process', file, ['pipe']);
+    this.#process.once('message', () => {
+      this.#isUp = true;
+      this.#mindUnwanted();
+    });
     const frames = new AnswerFrames();
     // With too many open files there are no streams, whatever their types say.
     const streams = this.#process.stdio as ChildProcess['stdio'] | undefined;
@@ -129,7 +139,8 @@ export class ReaderChild {
     clearTimeout(this.#unwanted);
     const [first] = this.#sent;
     if (first === undefined || first.reading !== undefined) return;
-    this.#unwanted = setTimeout(() => this.listener.stuck(), CANCEL_GRACE_MS);
+    const graceMs = this.#isUp ? CANCEL_GRACE_MS : START_MS;
+    this.#unwanted = setTimeout(() => this.listener.stuck(), graceMs).unref();
   }
 
   /** At once, whatever it does. What it is at is rejected with `error`. */

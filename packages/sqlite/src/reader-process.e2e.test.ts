@@ -64,6 +64,20 @@ describe('a reading process', () => {
     await endless;
   });
 
+  it('starts, however soon those give up who wait for it', async () => {
+    const reader = open(database(7));
+    const pids = new Set<number>();
+    for (let n = 0; n < 5; n++) {
+      const read = query(reader, 'SELECT v FROM t', AbortSignal.timeout(1));
+      await expectCode(read, 'ABORTED');
+      for (const pid of reader.pids) pids.add(pid);
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+    expect(await valueOf(reader)).toBe(7n);
+    for (const pid of reader.pids) pids.add(pid);
+    expect([...pids]).toHaveLength(1);
+  });
+
   it('that is killed costs its read only, with an error that says so', async () => {
     const reader = open(database(7));
     await valueOf(reader);

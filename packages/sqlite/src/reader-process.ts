@@ -27,6 +27,8 @@ function main(file: string, parentPid: number): void {
     }
     answers.flush();
   });
+  // From now on, what it is asked for is what takes its time.
+  process.send?.('up');
 }
 
 function answer(work: ReadWork, { id, request }: ReadMessage, isKnownFile: boolean): ReadReply {
