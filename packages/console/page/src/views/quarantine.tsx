@@ -34,7 +34,9 @@ export function QuarantineView({ picture }: { readonly picture: Picture }) {
           <Lists quarantines={answer.value} chosen={chosen} choose={setChosen} changed={again} />
         )}
       </Panel>
-      {chosen && <Detail chosen={chosen} version={version} changed={again} />}
+      {chosen && (
+        <Detail key={`${chosen.replica} ${chosen.seq}`} chosen={chosen} version={version} changed={again} />
+      )}
     </>
   );
 }

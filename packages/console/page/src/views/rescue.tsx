@@ -38,7 +38,9 @@ export function RescueView({ picture }: { readonly picture: Picture }) {
         {answer.state === 'loading' && answer.value === undefined && <Loading what="the ledgers" />}
         {answer.value && <Ledgers rescues={answer.value} chosen={chosen} choose={setChosen} />}
       </Panel>
-      {chosen && <Detail chosen={chosen} version={version} changed={again} />}
+      {chosen && (
+        <Detail key={`${chosen.replica} ${chosen.id}`} chosen={chosen} version={version} changed={again} />
+      )}
     </>
   );
 }
