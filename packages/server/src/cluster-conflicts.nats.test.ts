@@ -57,6 +57,6 @@ describe('a failover by hand', () => {
     const again = await post(server, '/v1/admin/failover', { to: 'r2' });
     expect(again).toMatchObject({ status: 200, body: { primary: 'r2', epoch: 2, elected: true } });
     const nobody = await get(server, '/v1/cluster/failover?to=r9');
-    expect(nobody.body.error).toMatchObject({ code: 'NO_ACTOR' });
+    expect(nobody.body.error).toMatchObject({ code: 'NOT_FOUND' });
   });
 });

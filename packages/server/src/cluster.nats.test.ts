@@ -77,7 +77,7 @@ describe('the whole cluster', () => {
         body: { replica, columns: ['id', 'note'], rows: [{ id: 1, note: 'seen' }] },
       });
     const unknown = await post(server, '/v1/cluster/query', { sql: 'SELECT 1', replica: 'r4' });
-    expect(unknown).toMatchObject({ status: 503, body: { error: { code: 'NO_ACTOR' } } });
+    expect(unknown).toMatchObject({ status: 404, body: { error: { code: 'NOT_FOUND', retriable: false } } });
     const writes = await post(server, '/v1/cluster/query', { sql: 'DELETE FROM other', replica: 'r1' });
     expect(writes).toMatchObject({ status: 400, body: { error: { code: 'BAD_SQL' } } });
   });
@@ -119,7 +119,7 @@ describe('what an operator does to it', () => {
     expect(done).toMatchObject({ status: 200, body: { replica: 'r1', primary: 'r2', epoch: 2 } });
     expect(await shown()).toMatchObject({ primary: 'r2' });
     const nobody = await post(server, '/v1/admin/switchover', { to: 'r9' });
-    expect(nobody).toMatchObject({ status: 503, body: { error: { code: 'NO_ACTOR' } } });
+    expect(nobody).toMatchObject({ status: 404, body: { error: { code: 'NOT_FOUND' } } });
   });
 });
 

@@ -112,7 +112,7 @@ describe('whatever refuses a request, the answer has one form', () => {
     ['SQL that is none', 400, 'BAD_SQL', posted('/v1/query', '{"sql":"SELEKT"}')],
     ['a query of an address', 400, 'BAD_OPTION', request('GET /replica?maxLagMs=x')],
     ['a place that is none', 400, 'BAD_OPTION', request('GET /v1/changes?from=xyz')],
-    ['a replica that is not there', 503, 'NO_ACTOR', posted('/v1/admin/drain', '{"replica":"r9"}')],
+    ['a replica that is not there', 404, 'NOT_FOUND', posted('/v1/admin/drain', '{"replica":"r9"}')],
   ])('%s: %i %s', async (_, status, code, text) => {
     const answer = await raw(text);
     expect(answer.status, answer.head).toBe(status);

@@ -1,8 +1,9 @@
-import { AntiphonError, suggest } from '@antiphon/core';
+import { suggest } from '@antiphon/core';
 import type { ReplicaRef } from '@antiphon/client';
 import { type AskedCluster, replicaRef } from '@antiphon/client/internal';
 import type { Replica } from '@antiphon/replica';
 import { type ClusterPorts, clusterPorts } from '@antiphon/replica/internal';
+import { HttpError } from '../http/http-error.js';
 
 /** The cluster of a replica, asked over the connection that the replica has. */
 export class OwnCluster implements AskedCluster {
@@ -33,11 +34,11 @@ export class OwnCluster implements AskedCluster {
     return replicaRef(this.ports.bus, this.name, id);
   }
 
-  /** Throws NO_ACTOR for the id of no member. */
+  /** Throws NOT_FOUND for the id of no member. */
   member(id: string): ReplicaRef {
     const { ids } = this;
     if (ids.includes(id)) return this.replica(id);
     const message = `There is no replica "${id}" in cluster ${this.name}. ${suggest(id, ids)}`;
-    throw new AntiphonError('NO_ACTOR', message, { context: { cluster: this.name, replica: id } });
+    throw new HttpError('NOT_FOUND', message.trimEnd());
   }
 }

@@ -61,9 +61,9 @@ export const clusterQueryBody = queryBody.extend({
 });
 export const clusterQueryAnswer = queryAnswer.extend({ replica: z.string(), tookMs: z.number() });
 
-export const readsBody = z.strictObject({
-  replica: replica.optional().describe('Default: the one of this server.'),
-});
+export const readsBody = z
+  .strictObject({ replica: replica.optional().describe('Default: the one of this server.') })
+  .prefault({});
 
 export const switchoverBody = z.strictObject({
   to: replica,
