@@ -90,3 +90,8 @@ it('says how to name a cluster when no place does', () => {
   expect(() => resolveTarget({}, {}, folder)).toThrow(/Which cluster\?.*--cluster NAME --servers URL/);
   expect(() => resolveTarget({ cluster: 'x' }, {}, folder)).toThrow(/Which NATS servers\?/);
 });
+
+it('refuses what can be no name of a cluster', () => {
+  const options = { cluster: 'a.b', servers: 'nats://opt:1' };
+  expect(() => resolveTarget(options, {}, folder)).toThrow(/"a\.b"/);
+});

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { accessFromEnvironment, type Access, type ClusterAddress } from '@antiphon/client';
 import { accessFor } from '@antiphon/client/internal';
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, assertClusterName } from '@antiphon/core';
 import { DEFAULT_CONFIG_FILE, loadConfig } from '../config/load-config.js';
 import { accessFromOptions, type AccessOptions } from './access-options.js';
 import { findContext } from './context-file.js';
@@ -32,7 +32,8 @@ interface PartialTarget {
  * ANTIPHON_CLUSTER), over the cluster that runs in this folder (`up`, `demo`), over
  * ./antiphon.yaml.
  *
- * @throws AntiphonError BAD_OPTION when no place names a cluster and its servers.
+ * @throws AntiphonError BAD_OPTION when no place names a cluster and its servers, or when it is no
+ *   name of one.
  */
 export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cwd: string): Target {
   const sources: PartialTarget[] = [
@@ -60,6 +61,8 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
       'ANTIPHON_CLUSTER and ANTIPHON_SERVERS. Or start one here with `antiphon up`.';
     throw new AntiphonError('BAD_OPTION', message);
   }
+  // Before anybody is asked: no server knows a cluster of such a name.
+  assertClusterName(cluster);
   const replica = servers.cluster === cluster ? servers.replica : undefined;
   return {
     cluster,
