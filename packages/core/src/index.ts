@@ -125,6 +125,7 @@ export {
   type RowLimits,
 } from './codec/limits.js';
 export { syncLength } from './codec/sync-section.js';
+export { startOfText } from './codec/utf8.js';
 
 export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
 export { type FlapVerdict, nextPromotion, promotionsIn } from './decisions/anti-flap.js';

@@ -21,7 +21,7 @@ import {
   withoutStop,
 } from '@antiphon/core';
 import { ApplyQueue, type RowRun } from './apply-queue.js';
-import { ConflictLedger, rowOf } from './conflicts.js';
+import { ConflictLedger, cutRow, rowOf } from './conflicts.js';
 import type { Connection } from './connection.js';
 import { Epochs } from './epochs.js';
 import type { HiddenRows } from './hidden-rows.js';
@@ -388,16 +388,21 @@ export class Applier {
     if (!this.#givingWay) this.#counts.conflicts += overridden;
   }
 
-  /** Before anything of them is written: the row that is here is still the other one. */
+  /**
+   * Before anything of them is written: the row that is here is still the other one, unless a
+   * change of the same run comes before it.
+   */
   #noteConflicts(table: TrackedTable, conflicts: readonly Contested[]): void {
     this.#counts.conflicts += conflicts.length;
     const columns = table.columns.map(({ name }) => name);
-    const last = conflicts.slice(-MAX_KEPT_CONFLICTS).map(({ won, row, ...conflict }): RowConflict => {
-      const named = { table: table.name, columns, ...conflict };
-      const here = rowOf(this.connection, [table], named);
-      const [kept, lost] = won ? [row, here] : [here, row];
-      return { ...named, ...(kept && { kept }), ...(lost && { lost }) };
-    });
+    const last = conflicts
+      .slice(-MAX_KEPT_CONFLICTS)
+      .map(({ won, row, before, ...conflict }): RowConflict => {
+        const named = { table: table.name, columns, ...conflict };
+        const other = before === undefined ? rowOf(this.connection, [table], named) : before.row;
+        const [kept, lost] = won ? [row, other] : [other, row];
+        return { ...named, ...(kept && { kept: cutRow(kept) }), ...(lost && { lost: cutRow(lost) }) };
+      });
     this.#counts.lastConflicts = [...this.#counts.lastConflicts, ...last].slice(-MAX_KEPT_CONFLICTS);
   }
 

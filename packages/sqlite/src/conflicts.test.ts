@@ -55,6 +55,26 @@ it('both rows of a conflict are kept, the one that stays and the one that is los
   expect((await conflictsOf('a')).find(({ key }) => key[0] === 1n)?.here).toEqual([1n, 'since', 1]);
 });
 
+it('of several in a row, each is kept with what it met, and no character is halved', async () => {
+  await two(`CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT); INSERT INTO t VALUES (1, 'old');`);
+  await cluster.join('c');
+  await cluster.synchronize();
+  const long = `${'x'.repeat(199)}${'😀'.repeat(9000)}`;
+  await cluster.write('a', `UPDATE t SET x = '${long}' WHERE id = 1`);
+  await cluster.write('b', `UPDATE t SET x = 'of b' WHERE id = 1`);
+  await cluster.write('c', `UPDATE t SET x = 'of c' WHERE id = 1`);
+  await cluster.synchronize();
+  const cut = { start: 'x'.repeat(199), length: long.length };
+  for (const name of ['a', 'b', 'c']) {
+    const found = await conflictsOf(name);
+    for (const { winner, loser, kept, lost } of found) {
+      const made: Record<string, unknown> = { a: cut, b: 'of b', c: 'of c' };
+      expect([kept?.[1], lost?.[1]], name).toEqual([made[winner.origin], made[loser.origin]]);
+    }
+    expect(found.length).toBeGreaterThan(0);
+  }
+});
+
 it('the last of them are kept in the file, and of long values the beginning', async () => {
   const count = MAX_KEPT_CONFLICTS + 5;
   await two(

@@ -6,6 +6,7 @@ import {
   MAX_KEPT_CONFLICTS,
   type Row,
   type RowConflict,
+  startOfText,
   type Store,
   type Value,
 } from '@antiphon/core';
@@ -33,10 +34,7 @@ export class ConflictLedger {
   add(conflicts: readonly RowConflict[], atMs: number): void {
     if (conflicts.length === 0) return;
     const insert = this.connection.statement('INSERT INTO _antiphon_conflicts (at_ms, data) VALUES (?, ?)');
-    for (const { kept, lost, ...conflict } of conflicts) {
-      const rows = { ...(kept && { kept: kept.map(cut) }), ...(lost && { lost: lost.map(cut) }) };
-      insert.run(atMs, encodeDocument({ ...conflict, ...rows }));
-    }
+    for (const conflict of conflicts) insert.run(atMs, encoded(conflict));
     this.connection
       .statement('DELETE FROM _antiphon_conflicts WHERE id <= (SELECT max(id) FROM _antiphon_conflicts) - ?')
       .run(MAX_KEPT_CONFLICTS);
@@ -80,8 +78,24 @@ export function rowOf(
   return withRowsHere(connection, tables, [change])[0]?.here;
 }
 
+/** What is kept for people must not keep a transaction from being applied. */
+function encoded(conflict: RowConflict): Uint8Array {
+  try {
+    return encodeDocument({ ...conflict });
+  } catch {
+    const { kept: _, lost: __, ...others } = conflict;
+    return encodeDocument(others);
+  }
+}
+
+/** Of long values only the beginning. */
+export function cutRow(row: Row): readonly (Value | CutShort)[] {
+  return row.map(cut);
+}
+
 function cut(value: Value): Value | CutShort {
   const long = typeof value === 'string' || value instanceof Uint8Array ? value : undefined;
   if (long === undefined || long.length <= MAX_LENGTH) return value;
-  return { start: long.slice(0, KEPT_START), length: long.length };
+  const start = typeof long === 'string' ? startOfText(long, KEPT_START) : long.slice(0, KEPT_START);
+  return { start, length: long.length };
 }

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { abortError, AntiphonError, type Row, type RowStream } from '@antiphon/core';
-import { startProgram } from './reading-program.js';
+import { endProgram, startProgram } from './reading-program.js';
 import type { StreamOrder, StreamReply, StreamRequest } from './stream-protocol.js';
 
 const KEPT_STDERR_CHARACTERS = 2000;
@@ -75,7 +75,7 @@ export class ProcessStream implements RowStream {
     this.#ended = true;
     this.#ahead = undefined;
     this.signal.removeEventListener('abort', this.#onAbort);
-    this.#process.kill('SIGKILL');
+    endProgram(this.#process);
     this.onEnd();
   }
 
@@ -98,9 +98,15 @@ export class ProcessStream implements RowStream {
   #order(order: StreamOrder): Promise<StreamReply> {
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#process.send(order, (error) => {
-        if (error !== null) this.fail(this.#ending(error.message));
-      });
+      const failed = (error: unknown): void => this.fail(this.#ending(String(error)));
+      try {
+        this.#process.send(order, (error) => {
+          if (error !== null) failed(error);
+        });
+      } catch (thrown) {
+        // With too many open files there is no channel, whatever its type says.
+        queueMicrotask(() => failed(thrown));
+      }
     });
   }
 

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { AntiphonError } from '@antiphon/core';
 import { AnswerFrames } from './answer-frames.js';
 import { ANSWERS_FD } from './answer-pipe.js';
-import { startProgram } from './reading-program.js';
+import { endProgram, startProgram } from './reading-program.js';
 import type { ReadMessage, ReadReply, ReadRequest, ReadResult } from './reader-protocol.js';
 
 const KEPT_STDERR_CHARACTERS = 2000;
@@ -145,7 +145,7 @@ export class ReaderChild {
 
   /** At once, whatever it does. What it is at is rejected with `error`. */
   kill(error: () => AntiphonError): void {
-    this.#process.kill('SIGKILL');
+    endProgram(this.#process);
     this.#lose(error);
   }
 

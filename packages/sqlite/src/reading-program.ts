@@ -6,19 +6,31 @@ import { environmentOfHelpers } from './helper-environment.js';
 
 /**
  * A process that reads the file. It ends with this process at the latest. `others`: what it gets
- * behind the channel. Throws INTERNAL.
+ * behind the channel. Throws INTERNAL, STORE_FAILED.
  */
 export function startProgram(
   name: 'reader-process' | 'stream-process',
   file: string,
   others: readonly 'pipe'[] = [],
 ): ChildProcess {
-  return fork(programPath(name), [file, String(process.pid)], {
-    serialization: 'advanced',
-    execArgv: [],
-    env: environmentOfHelpers(),
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc', ...others],
-  });
+  const path = programPath(name);
+  try {
+    return fork(path, [file, String(process.pid)], {
+      serialization: 'advanced',
+      execArgv: [],
+      env: environmentOfHelpers(),
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc', ...others],
+    });
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    const message = `No process that reads the database can be started (${why}). See the limits of memory and processes.`;
+    throw new AntiphonError('STORE_FAILED', message, { cause });
+  }
+}
+
+/** One that could not be started has no number: Node.js would end another process, any one. */
+export function endProgram(program: ChildProcess): void {
+  if (program.pid !== undefined) program.kill('SIGKILL');
 }
 
 /** Plain JavaScript: beside this file when it is built, in `dist` when the sources run. */

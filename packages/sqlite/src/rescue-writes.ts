@@ -16,8 +16,8 @@ import type { Session } from './session.js';
 import { mappingAt, mappingsOf } from './table-mapping.js';
 
 const ATTEMPT = '_antiphon_rescue_attempt';
-/** One for each level of a tree. */
-const MAX_PASSES = 1000;
+/** One for each level of a tree: each looks through the table for every row that is to go. */
+const MAX_PASSES = 64;
 
 /** Inside the function of a write, on the writing connection; see the port. */
 export function writeRescued(

@@ -3,6 +3,7 @@ import {
   wins,
   type Row,
   type RowConflict,
+  TaggedValue,
   type Value,
   type VectorClock,
   type Version,
@@ -33,6 +34,11 @@ export interface Contested extends Pick<RowConflict, 'key' | 'winner' | 'loser'>
   readonly won: boolean;
   /** What it makes of the row; absent where it deletes it. */
   readonly row?: Row;
+  /**
+   * A change of the same run that was admitted before it, and is not written yet: the other one.
+   * `row` is absent where that deletes the row.
+   */
+  readonly before?: { readonly row?: Row };
 }
 
 const NONE: readonly Contested[] = [];
@@ -174,6 +180,7 @@ export class RowVersions {
     dead: boolean,
   ): Verdict {
     const winners = rows.slice(0, from);
+    const admitted = winners.map((_, index) => index);
     const conflicts: Contested[] = [];
     for (let index = from; index < rows.length; index++) {
       const row = rows[index] as Row;
@@ -182,17 +189,22 @@ export class RowVersions {
       const won = wins(stamp, stored);
       if (stored !== undefined && isConflict(stamp, stored, won)) {
         const [winner, loser] = won ? [stamp, stored] : [stored, stamp];
+        const before = admitted.findLast(
+          (one) => isSameVersion(stamps[one] as Stamp, stored) && isSameKey(table, rows[one] as Row, row),
+        );
         conflicts.push({
           key: table.key.map(({ column }) => row[column] as Value),
           winner: versionOnly(winner),
           loser: versionOnly(loser),
           won,
           ...(!dead && { row }),
+          ...(before !== undefined && { before: dead ? {} : { row: rows[before] as Row } }),
         });
       }
       if (!won) continue;
       this.#put(table, row, stamp, dead);
       winners.push(row);
+      admitted.push(index);
     }
     return { rows: winners, conflicts };
   }
@@ -260,6 +272,22 @@ function commonContext(stamps: readonly Stamp[]): (readonly [string, number])[] 
 function isConflict(stamp: Stamp, stored: Version, won: boolean): boolean {
   if (stored.origin === stamp.origin) return false;
   return !won || stored.counter > counterOf(stamp.context, stored.origin);
+}
+
+function isSameVersion(one: Version, another: Version): boolean {
+  return one.time === another.time && one.origin === another.origin && one.counter === another.counter;
+}
+
+/** Of one transaction there are few keys that differ only in what a collation passes over. */
+function isSameKey(table: TrackedTable, one: Row, another: Row): boolean {
+  return table.key.every(({ column }) => comparable(one[column]) === comparable(another[column]));
+}
+
+function comparable(value: Value | undefined): unknown {
+  if (typeof value === 'string') return value.trimEnd().toLowerCase();
+  if (typeof value === 'bigint') return Number(value);
+  if (value instanceof TaggedValue) return `tagged ${Buffer.from(value.bytes).toString('hex')}`;
+  return value instanceof Uint8Array ? `bytes ${Buffer.from(value).toString('hex')}` : value;
 }
 
 function versionOnly({ time, origin, counter }: Version): Version {

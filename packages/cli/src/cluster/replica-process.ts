@@ -108,7 +108,8 @@ export class ReplicaProcess {
     this.#stopping = true;
     clearTimeout(this.#backoff);
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    // One that could not be started has no number, and no end.
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.kill('SIGTERM');
     // A paused process acts on SIGTERM only once it goes on.

@@ -40,6 +40,13 @@ interface WellFormedText {
   isWellFormed(): boolean;
 }
 
+const HIGH_SURROGATE = /[\ud800-\udbff]$/;
+
+/** The first so many characters, or one less where that would halve the last one. */
+export function startOfText(text: string, characters: number): string {
+  return text.slice(0, characters).replace(HIGH_SURROGATE, '');
+}
+
 /** Whether there is no half of a surrogate pair in it. */
 export function isWellFormed(text: string): boolean {
   return (text as unknown as WellFormedText).isWellFormed();

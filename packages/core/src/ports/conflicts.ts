@@ -11,13 +11,13 @@ export interface RowConflict {
   readonly loser: Version;
   /** The names of the columns of both rows. */
   readonly columns: readonly string[];
-  /** What the winner made of the row; absent where it deleted it. */
-  readonly kept?: Row;
+  /** What the winner made of the row; absent where it deleted it. Long values are cut. */
+  readonly kept?: readonly (Value | CutShort)[];
   /**
    * What the loser had made of it; absent where it had deleted it, or its row was hidden by a
    * unique-key conflict.
    */
-  readonly lost?: Row;
+  readonly lost?: readonly (Value | CutShort)[];
 }
 
 /** A text or BLOB of a row that is too long to be kept: its beginning. */
@@ -28,12 +28,10 @@ export interface CutShort {
 }
 
 /** As a database keeps it. */
-export interface KeptConflict extends Omit<RowConflict, 'kept' | 'lost'> {
+export interface KeptConflict extends RowConflict {
   readonly id: number;
   /** When it was decided here, in milliseconds since 1970. */
   readonly atMs: number;
-  readonly kept?: readonly (Value | CutShort)[];
-  readonly lost?: readonly (Value | CutShort)[];
   /** The row as it is now; absent where there is none. */
   readonly here?: Row;
 }

@@ -39,7 +39,8 @@ export async function keptConflicts({ store }: Scope, { beforeId }: ConflictQuer
   let bytes = 0;
   for (const conflict of found.slice(0, PAGE)) {
     const shown = withRows(conflict, cutRow);
-    bytes += bytesOfRow(shown.kept) + bytesOfRow(shown.lost) + bytesOfRow(shown.here);
+    const rows = [shown.key, shown.kept, shown.lost, shown.here];
+    bytes += rows.reduce((sum, row) => sum + bytesOfRow(row), 0);
     if (conflicts.length > 0 && bytes > MAX_SHOWN_BYTES) break;
     conflicts.push(shown);
   }

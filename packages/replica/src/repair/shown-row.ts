@@ -1,4 +1,4 @@
-import { isRecord, TaggedValue, type Value } from '@antiphon/core';
+import { isRecord, startOfText, TaggedValue, type Value } from '@antiphon/core';
 import type { CutValue } from './quarantined-content.js';
 
 /** A longer text or BLOB is cut where rows are only shown. */
@@ -30,7 +30,9 @@ export function bytesOfRow(row: ShownRow = []): number {
 function cut(value: Value | CutValue): Value | CutValue {
   const long = typeof value === 'string' || value instanceof Uint8Array ? value : undefined;
   if (long === undefined || long.length <= MAX_VALUE_LENGTH) return value;
-  return { start: long.slice(0, MAX_VALUE_LENGTH), length: long.length };
+  const start =
+    typeof long === 'string' ? startOfText(long, MAX_VALUE_LENGTH) : long.slice(0, MAX_VALUE_LENGTH);
+  return { start, length: long.length };
 }
 
 /** A message has no classes. */
