@@ -24,7 +24,8 @@ export class AnswerFrames {
       replies.push(deserialize(data.subarray(at + FRAME_HEAD_BYTES, at + this.#wanted)) as ReadReply);
       at += this.#wanted;
     }
-    const rest = data.subarray(at);
+    // A copy: a view would keep all of the answers in memory.
+    const rest = Buffer.from(data.subarray(at));
     [this.#pieces, this.#bytes] = [[rest], rest.length];
     return replies;
   }

@@ -32,6 +32,14 @@ function query(sql: string, parameters: readonly (string | bigint | Uint8Array)[
 }
 
 describe('a query that is asked again', () => {
+  it('is explained as it would be done now', () => {
+    const sql = 'EXPLAIN QUERY PLAN SELECT * FROM stock WHERE amount = 1';
+    const plan = (): string => String(query(sql)?.rows[0]?.at(-1));
+    expect(plan()).toContain('SCAN');
+    writer.exec('CREATE INDEX by_amount ON stock (amount)');
+    expect(plan()).toContain('USING INDEX by_amount');
+  });
+
   it('has the parameters and the rows of its time', () => {
     const sql = 'SELECT amount FROM stock WHERE sku = ?';
     expect(query(sql, ['A'])).toEqual({ columns: ['amount'], rows: [[1n]] });

@@ -6,6 +6,7 @@ export interface KnownStatement extends CheckedStatement {
 }
 
 const MOST_KEPT = 64;
+const EXPLAINS = /\bexplain\b/i;
 /** Of a statement's text, in characters. */
 const LONGEST_KEPT = 4096;
 
@@ -33,11 +34,15 @@ export class KnownStatements {
         return outcome.result;
       }
     }
+    // SQLite looks at the schema of the file when it runs a statement, and runs none to explain one.
+    if (EXPLAINS.test(sql))
+      this.use('SELECT 1 FROM sqlite_schema LIMIT 1', ({ statement }) => statement.all());
     const checked = this.access.prepare(sql, 'exact array', 'query');
     const statement = { ...checked, columns: checked.statement.columns() };
     const { asked } = this.access;
     const result = run(statement);
-    if (isKept && asked === this.access.asked) this.#keep(sql, statement);
+    const isExplained = statement.text.firstWord === 'EXPLAIN';
+    if (isKept && !isExplained && asked === this.access.asked) this.#keep(sql, statement);
     return result;
   }
 

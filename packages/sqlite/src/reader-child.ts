@@ -113,7 +113,8 @@ export class ReaderChild {
         if (error !== null) failed(error);
       });
     } catch (thrown) {
-      failed(thrown);
+      // With too many open files there is no channel. Not at once: whoever is told starts another.
+      queueMicrotask(() => failed(thrown));
     }
   }
 

@@ -135,12 +135,14 @@ export class Reader {
     clearTimeout(this.#impatience);
     this.#impatience = setTimeout(() => {
       if (this.#closed || this.#waiting.length === 0 || this.#members.size >= this.options.most) return;
-      if (this.#start() !== undefined) this.#dispatch();
+      // Where it cannot be started, it is tried again.
+      this.#start();
+      this.#dispatch();
     }, PATIENCE_MS);
     this.#impatience.unref();
   }
 
-  /** undefined when no process can be started; whoever waits first is told why. */
+  /** undefined when no process can be started; whoever waits is told why, where there is no other. */
   #start(): Member | undefined {
     try {
       const member: Member = {
@@ -154,7 +156,8 @@ export class Reader {
       this.#members.add(member);
       return member;
     } catch (thrown) {
-      this.#waiting.shift()?.reject(thrown);
+      // Where others read, they go on with what waits.
+      if (this.#members.size === 0) for (const { reject } of this.#waiting.splice(0)) reject(thrown);
       return undefined;
     }
   }
