@@ -248,6 +248,14 @@ describe('requests that do not wait for answers', () => {
     expect(turns).toBeGreaterThan((10 * 81) / 16);
   });
 
+  it('count as well where their address is none', async () => {
+    const bad = one.replace('/livez', '/%zz');
+    const answer = await raw(bad.repeat(60), last);
+    expect(answer.match(/HTTP\/1\.1 400 /g)).toHaveLength(60);
+    const dropped = await raw(bad.repeat(5000)).catch(() => '');
+    expect((dropped.match(/HTTP\/1\.1 /g) ?? []).length).toBeLessThan(5000);
+  });
+
   it('end a connection that sends very many, and nothing else', async () => {
     const dropped = async (): Promise<number> => {
       const { body } = await get(server, '/metrics');

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { AntiphonError } from '@antiphon/core';
 import type { Replica } from '@antiphon/replica';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -193,8 +194,12 @@ class ReplicaServer implements HttpServer {
       routerOptions: { maxParamLength: MAX_URL_PARAMETER },
       clientErrorHandler: refuseConnection,
       frameworkErrors: (_, request, reply) => {
-        const message = 'The address is not valid: a "%" in it begins no code of UTF-8. Encode it.';
-        void this.#refuse(request, reply.headers(HEADERS), new HttpError('BAD_REQUEST', message));
+        // No hook is called for it.
+        this.#begin(request.raw.socket, () => {
+          reply.raw.once('close', () => this.#turns.ended(request.raw.socket));
+          const message = 'The address is not valid: a "%" in it begins no code of UTF-8. Encode it.';
+          void this.#refuse(request, reply.headers(HEADERS), new HttpError('BAD_REQUEST', message));
+        });
       },
     });
     app.server.maxConnections = this.settings.limits.connections;
@@ -214,11 +219,7 @@ class ReplicaServer implements HttpServer {
   }
 
   #addHooks(app: FastifyInstance): void {
-    app.addHook('onRequest', ({ raw: { socket } }, _, done) => {
-      if (socket.destroyed || this.#turns.take(socket, done)) return;
-      this.#service.metrics.dropped();
-      socket.destroy();
-    });
+    app.addHook('onRequest', ({ raw: { socket } }, _, done) => this.#begin(socket, done));
     app.addHook('onRequest', async (request, reply) => {
       void reply.headers(HEADERS);
       this.#assertOpen(request);
@@ -246,6 +247,13 @@ class ReplicaServer implements HttpServer {
   /** Connections that are kept alive bring new requests until they end. */
   #assertOpen(request: FastifyRequest): void {
     if (this.#ending.signal.aborted && !isProbe(request)) throw shuttingDown();
+  }
+
+  /** In this turn of the event loop or a later one; not where the connection has too many. */
+  #begin(socket: Socket, begin: () => void): void {
+    if (socket.destroyed || this.#turns.take(socket, begin)) return;
+    this.#service.metrics.dropped();
+    socket.destroy();
   }
 
   /**

@@ -64,7 +64,7 @@ describe('rows as lines', () => {
       'SELECT id, name, 9007199254740993 AS large FROM items ORDER BY id',
     );
     expect(type).toBe('application/x-ndjson; charset=utf-8');
-    const rows = [1, 2, 3].map((id) => [id, `n${id}`, '9007199254740993']);
+    const rows = [1, 2, 3].map((id) => [id, `n${id}`, { integer: '9007199254740993' }]);
     const position = expect.objectContaining({ generation: expect.any(String) as string }) as object;
     expect(lines).toEqual([{ columns: ['id', 'name', 'large'] }, ...rows, { rows: 3, position }]);
     const [last] = lines.slice(-1) as [{ readonly position: object }];

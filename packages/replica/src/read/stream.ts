@@ -87,6 +87,10 @@ export class OpenStream {
     const limitMs = Math.min(timeoutMs, LONGEST_MS);
     const ends = [signal, closing, this.#idle.signal];
     this.#deadline = new Deadline(clock, limitMs, ends, () => this.#late(limitMs));
+    // Also where nobody comes back to be told.
+    const ended = this.#deadline.signal;
+    const why = (): AntiphonError => abortError(ended, 'The stream was ended by its signal.');
+    ended.addEventListener('abort', () => this.#fail(why()), { once: true });
   }
 
   /**

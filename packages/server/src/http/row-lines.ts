@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify';
 import type { Service } from '../routes/route.js';
 import { errorAnswer } from './http-error.js';
 import { ofDatabase, toJsonTree } from './json-value.js';
+import { writeTaken } from './write-taken.js';
 
 export const NDJSON = 'application/x-ndjson';
 
@@ -58,18 +59,8 @@ export class RowLines {
   }
 
   /** A client that takes nothing for long loses its connection, and the stream its snapshot. */
-  async #write(text: string): Promise<void> {
-    const response = this.#response;
-    if (response.write(text)) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        response.off('drain', end).off('close', end);
-        resolve();
-      };
-      const timer = setTimeout(() => response.destroy(), this.service.limits.slowReaderMs);
-      response.once('drain', end).once('close', end);
-    });
+  #write(text: string): Promise<void> {
+    return writeTaken(this.#response, text, this.service.limits.slowReaderMs);
   }
 }
 

@@ -44,6 +44,8 @@ export function streamOf(
     ...(maxLagMs !== undefined && { maxLagMs }),
     ...(after !== undefined && { after: sessionOf(after) }),
     ...(timeoutMs !== undefined && { timeoutMs }),
+    // Nobody asks for a row while the last ones have not gone: `slowReaderMs` ends that.
+    idleMs: Number.MAX_SAFE_INTEGER,
   };
   const values = toParams(params, 'params', valueOf);
   return (replica, signal) => placedStream(replica, sql, values, { ...options, signal });

@@ -5,6 +5,7 @@ import { beginEvents } from '../http/event-stream.js';
 import { errorAnswer } from '../http/http-error.js';
 import { ofDatabase, toJsonTree } from '../http/json-value.js';
 import { changesQuery } from '../http/schemas.js';
+import { writeTaken } from '../http/write-taken.js';
 import { route, type Service } from './route.js';
 
 type Changes = AsyncGenerator<CommittedChange, void, undefined>;
@@ -90,18 +91,8 @@ class EventStream {
   }
 
   /** A client that takes nothing for long loses its connection, and resumes where it was. */
-  async #write(text: string): Promise<void> {
-    const { response } = this;
-    if (response.write(text)) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        response.off('drain', end).off('close', end);
-        resolve();
-      };
-      const timer = setTimeout(() => response.destroy(), this.service.limits.slowReaderMs);
-      response.once('drain', end).once('close', end);
-    });
+  #write(text: string): Promise<void> {
+    return writeTaken(this.response, text, this.service.limits.slowReaderMs);
   }
 }
 
