@@ -121,13 +121,17 @@ ${imports.map((line) => `  ${line}`).join('\n')}
 }
 
 /** Each subject once, for the accounts of the roles that need it. */
+/** A query may take 300 s, and a write longer; nats-server drops answers after two minutes by itself. */
+const ANSWER_TIME = '"1h"';
+
 function exportsOf(cluster: string): readonly string[] {
   const accountsOf = new Map<string, string[]>();
   for (const role of GUEST_ROLES) {
     const { services, streams } = importsOf(role, cluster);
     const kinds = [
       ...services.map(
-        ({ subject, response }) => `service: ${JSON.stringify(subject)}, response: ${response}`,
+        ({ subject, response }) =>
+          `service: ${JSON.stringify(subject)}, response: ${response}${response === 'singleton' ? `, response_threshold: ${ANSWER_TIME}` : ''}`,
       ),
       ...streams.map((subject) => `stream: ${JSON.stringify(subject)}`),
     ];

@@ -18,7 +18,10 @@ export function accountsText(
   const exports = guests.flatMap(({ role }) => {
     const { services, streams } = importsOf(role, cluster);
     return [
-      ...services.map(({ subject, response }) => `{ service: "${subject}", response: ${response} }`),
+      ...services.map(
+        ({ subject, response }) =>
+          `{ service: "${subject}", response: ${response}${response === 'singleton' ? ', response_threshold: "1h"' : ''} }`,
+      ),
       ...streams.map((subject) => `{ stream: "${subject}" }`),
     ];
   });
