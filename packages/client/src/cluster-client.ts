@@ -3,7 +3,7 @@ import {
   checkOptions,
   checkRequired,
   counterOf,
-  findMember,
+  findReadableMember,
   isIdentifier,
   listMembers,
   suggest,
@@ -124,7 +124,7 @@ export class ClusterClient implements AsyncDisposable {
    */
   async isKnownMember(id: string): Promise<boolean> {
     if (this.#known.has(id) || (await this.members()).some((member) => member.id === id)) return true;
-    const isKnown = (await findMember(this.nats.registry(this.cluster), id)) !== undefined;
+    const isKnown = (await findReadableMember(this.nats.registry(this.cluster), id)) !== undefined;
     if (!isKnown && !(isIdentifier(id) && (await this.#isVouchedFor(id)))) return false;
     this.#known.add(id);
     return true;

@@ -62,6 +62,7 @@ export {
 } from './cluster/cluster-document.js';
 export {
   findMember,
+  findReadableMember,
   listMembers,
   listRecords,
   markRemoved,

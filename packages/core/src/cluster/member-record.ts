@@ -75,7 +75,7 @@ export async function markRemoved(
 ): Promise<boolean> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const entry = await registry.get(PREFIX + id);
-    const record = entry === undefined ? undefined : decodeMember(id, entry.value);
+    const record = entry && (await recordOf(registry, id, entry));
     if (entry === undefined || record === undefined || record.removedAtMs !== undefined) return true;
     if (record.instance !== instance) return false;
     const data = encodeControl({ ...record, removedAtMs });
@@ -84,7 +84,14 @@ export async function markRemoved(
   return false;
 }
 
-/** Removed ones as well. */
+/** Removed ones as well; as of the newest revision that can be read. */
+export async function findReadableMember(registry: Registry, id: string): Promise<MemberRecord | undefined> {
+  if (!isIdentifier(id)) return undefined;
+  const entry = await registry.get(PREFIX + id);
+  return entry && recordOf(registry, id, entry);
+}
+
+/** Removed ones as well; undefined where the newest revision cannot be read. */
 export async function findMember(registry: Registry, id: string): Promise<MemberRecord | undefined> {
   if (!isIdentifier(id)) return undefined;
   const entry = await registry.get(PREFIX + id);

@@ -2,7 +2,7 @@ import {
   type Beat,
   type Clock,
   counterOf,
-  findMember,
+  findReadableMember,
   isIdentifier,
   type LeaseRecord,
   listRecords,
@@ -87,7 +87,7 @@ export class Members {
     if (unknown.length > SINGLE_LOOKUPS) await this.refresh();
     else
       for (const origin of unknown) {
-        const record = await findMember(this.registry, origin);
+        const record = await findReadableMember(this.registry, origin);
         if (record !== undefined) this.#add(record);
       }
     if (unknown.every((origin) => this.has(origin) || this.isVouchedFor(origin))) return;

@@ -2,7 +2,7 @@ import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   checkOptions,
-  findMember,
+  findReadableMember,
   markRemoved,
   type OptionNames,
   toAntiphonError,
@@ -106,7 +106,7 @@ export async function endMembership(scope: ReplicaScope, readerOf: (id: string) 
       throw new AntiphonError('TIMEOUT', `The log has not got everything that ${id} has written.`);
     if (sync !== undefined && !(await sync.inSync.remove(id, `${id} leaves`)))
       throw new AntiphonError('LOG_UNAVAILABLE', `The log did not take the record that ${id} leaves.`);
-    const record = await findMember(registry, id);
+    const record = await findReadableMember(registry, id);
     if (record !== undefined) await markRemoved(registry, record, clock.nowMs());
     await log.forget(readerOf(id));
     logger.info({}, `Replica ${id} has left the cluster.`);

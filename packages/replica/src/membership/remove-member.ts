@@ -2,7 +2,7 @@ import {
   AntiphonError,
   assertReplicaId,
   checkOptions,
-  findMember,
+  findReadableMember,
   isIdentifier,
   mailboxPrefix,
   markRemoved,
@@ -74,7 +74,7 @@ export async function removeMember(
 
 async function remove(scope: ReplicaScope, id: string, force: boolean, deadline: Deadline): Promise<Removal> {
   const { registry, clock, members, sync } = scope;
-  const record = await deadline.race(findMember(registry, id));
+  const record = await deadline.race(findReadableMember(registry, id));
   await deadline.race(members.refresh());
   assertRemovable(scope, id, record);
   // Without time for an answer nobody knows whether it runs: only one that was silent for long
