@@ -46,6 +46,7 @@ it('has the commands of this version', () => {
     'member',
     'explain-candidate',
     'explain-read',
+    'conflicts',
     'quarantine',
     'failover',
     'switchover',

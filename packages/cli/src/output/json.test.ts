@@ -1,4 +1,4 @@
-import { TaggedValue } from '@antiphon/core';
+import { Real, TaggedValue } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import { databaseValue, keyToText, parseParams, toJson, valueToText } from './json.js';
 
@@ -28,9 +28,9 @@ describe('parseParams', () => {
   it('keeps integers and floats apart, to 64 bits', () => {
     expect(parseParams('[5, 5.0, -9223372036854775808, 1e3, "5", "a\\"1", true, null]')).toEqual([
       5n,
-      5,
+      new Real(5),
       -9223372036854775808n,
-      1000,
+      new Real(1000),
       '5',
       'a"1',
       1n,

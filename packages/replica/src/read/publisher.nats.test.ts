@@ -54,7 +54,7 @@ describe('published changes', () => {
     });
     expect(messages[3]?.change).toMatchObject({ index: 1, last: true, before: { id: 2, v: 'row 2' } });
     expect(messages[4]?.change.after).toEqual({
-      ...{ k: 'k', i: '9223372036854775807', r: { real: 'Infinity' }, b: { base64: 'AP8=' } },
+      ...{ k: 'k', i: { integer: '9223372036854775807' }, r: { real: 'Infinity' }, b: { base64: 'AP8=' } },
     });
     expect(messages.map(({ messageId }) => messageId.split('~')[0])).toEqual([
       ...['a:1/0', 'a:1/1', 'a:2/0', 'a:2/1', 'a:3/0'],

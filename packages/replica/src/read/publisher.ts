@@ -335,14 +335,18 @@ class Tenure {
     const index = transaction === this.#transaction ? this.#index + 1 : 0;
     const subject = settings.subject.of({ table: change.table, op: change.op, origin: change.id.origin });
     const id = `${transaction}/${index}~${this.name}`;
+    const headerBytes = id.length + change.cursor.length;
+    const data = this.#encode(change, index, headerBytes);
     const traceBytes =
       TRACE_NAMES_BYTES + (trace?.traceparent.length ?? 0) + (trace?.tracestate?.length ?? 0);
-    const data = this.#encode(change, index, id.length + change.cursor.length + (trace ? traceBytes : 0));
+    // No row is left out because somebody traces.
+    const hasRoom = data.length + 2 * (headerBytes + traceBytes) <= publication.maxMessageBytes;
     const [expectedSeq, expectedId] = [this.#seq, this.#id];
     window.sent(data.length);
     [this.#seq, this.#id, this.#transaction, this.#index] = [expectedSeq + 1, id, transaction, index];
     const mark = { id, place: change.cursor };
-    publication.publish({ ...mark, subject, data, expectedSeq, expectedId, trace }, (result) => {
+    const message = { ...mark, subject, data, expectedSeq, expectedId, trace: hasRoom ? trace : undefined };
+    publication.publish(message, (result) => {
       if (result.type === 'stored' && result.seq === expectedSeq + 1) onStored(result.seq, mark);
       window.settled(data.length, result, expectedSeq);
     });
