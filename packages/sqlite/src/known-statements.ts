@@ -34,7 +34,7 @@ export class KnownStatements {
         return outcome.result;
       }
     }
-    // SQLite looks at the schema of the file when it runs a statement, and runs none to explain one.
+    // SQLite looks at the file's schema when it runs a statement; to explain one, it runs none.
     if (EXPLAINS.test(sql))
       this.use('SELECT 1 FROM sqlite_schema LIMIT 1', ({ statement }) => statement.all());
     const checked = this.access.prepare(sql, 'exact array', 'query');

@@ -142,7 +142,7 @@ export class Reader {
     this.#impatience.unref();
   }
 
-  /** undefined when no process can be started; whoever waits is told why, where there is no other. */
+  /** undefined when no process can be started; without another one, whoever waits is told why. */
   #start(): Member | undefined {
     try {
       const member: Member = {

@@ -104,7 +104,7 @@ function show({ result: written, replica: asked, requestId }: ExecutedInCluster,
   const { outcome, id, value, position, acks, degraded, repeated } = written;
   // It may have been sent on: to the primary.
   const replica = id?.origin ?? asked;
-  if (!terminal.json) return showWritten(written, replica, terminal);
+  if (!terminal.json) return showWritten(written, replica, terminal, requestId);
   const transaction = id === undefined ? undefined : formatTransactionId(id);
   const result = {
     ...{ outcome, replica, transaction, changes: value, position, acks, degraded },

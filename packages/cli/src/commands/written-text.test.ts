@@ -28,6 +28,18 @@ describe('showWritten', () => {
     );
   });
 
+  it('names the request where no transaction tells', () => {
+    const texts: string[] = [];
+    const { id: _, ...written } = WRITTEN;
+    const terminal = { out: (text: string) => void texts.push(text), err: () => undefined, color: false };
+    showWritten(written, 'eu-1', terminal, 'order-7');
+    showWritten(written, 'eu-1', terminal);
+    expect(texts).toEqual([
+      '3 rows changed on eu-1 (request order-7)\n',
+      '3 rows changed on eu-1 (nothing that is replicated changed)\n',
+    ]);
+  });
+
   it('says who acknowledged', () => {
     const acks = { level: 'majority', by: ['eu-1', 'eu-2'], missing: ['eu-3'], reached: true } as const;
     expect(shown({ acks })).toMatchObject({

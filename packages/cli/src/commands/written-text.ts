@@ -11,10 +11,12 @@ export function showWritten(
   { id, value, acks, degraded, repeated }: WriteResult<readonly number[]>,
   replica: string,
   terminal: Pick<Terminal, 'out' | 'err' | 'color'>,
+  requestId?: string,
 ): void {
   const rows = value.reduce((sum, changes) => sum + changes, 0);
-  const as =
-    id === undefined ? 'nothing that is replicated changed' : `transaction ${formatTransactionId(id)}`;
+  // A request is replicated itself: without a transaction, it had been written when it came again.
+  const asRequest = requestId === undefined ? 'nothing that is replicated changed' : `request ${requestId}`;
+  const as = id === undefined ? asRequest : `transaction ${formatTransactionId(id)}`;
   const changed = `${counted(rows, 'row')} changed`;
   terminal.out(
     repeated === true

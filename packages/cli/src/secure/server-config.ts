@@ -121,7 +121,7 @@ ${imports.map((line) => `  ${line}`).join('\n')}
 }
 
 /** Each subject once, for the accounts of the roles that need it. */
-/** A query may take 300 s, and a write longer; nats-server drops answers after two minutes by itself. */
+/** A query may take 300 s, a write longer; without it, answers are dropped after two minutes. */
 const ANSWER_TIME = '"1h"';
 
 function exportsOf(cluster: string): readonly string[] {
