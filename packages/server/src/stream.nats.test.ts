@@ -137,6 +137,26 @@ describe('rows as lines', () => {
     });
   });
 
+  it('come to the end where a client takes them slowly, however large one is', async () => {
+    const body = JSON.stringify({ sql: 'SELECT hex(zeroblob(12000000)) AS large' });
+    const options = { method: 'POST', headers: { 'content-type': 'application/json', ...LINES } };
+    const startedMs = performance.now();
+    const end = await new Promise<string>((resolve, reject) => {
+      const asking = request(`${server.url}/v1/query`, options, (response) => {
+        let last = '';
+        response.setEncoding('latin1').on('data', (text: string) => {
+          last = (last + text).slice(-500);
+          response.pause();
+          setTimeout(() => response.resume(), 10);
+        });
+        response.once('end', () => resolve(last)).once('error', reject);
+      });
+      asking.once('error', reject).end(body);
+    });
+    expect(JSON.parse(end.trimEnd().split('\n').at(-1) ?? '')).toMatchObject({ rows: 1 });
+    expect(performance.now() - startedMs, 'longer than it may take nothing').toBeGreaterThan(1500);
+  });
+
   it('end with the client that takes nothing, and with the one that has gone', async () => {
     for (const takes of ['nothing', 'one piece'] as const) {
       const body = JSON.stringify({ sql: MILLION });
