@@ -31,7 +31,6 @@ import {
   type StoreInspection,
   type StoreState,
   type TransactionId,
-  type Value,
   type WriteOutcome,
   type WriteRequest,
   type WritingWatch,
@@ -574,13 +573,8 @@ export class SqliteStore implements Store<SqliteTransaction> {
     return this.#reads.checksum(this.#state.get().identity.replica, tables, names, signal);
   }
 
-  async rowDigests(
-    table: string,
-    afterKey: readonly Value[] | undefined,
-    limit: number,
-    signal?: AbortSignal,
-  ): Promise<readonly RowDigest[]> {
-    return this.#reads.rowDigests(this.#installed().tables, table, afterKey, limit, signal);
+  async rowDigests(...asked: Parameters<Store['rowDigests']>): Promise<readonly RowDigest[]> {
+    return this.#reads.rowDigests(this.#installed().tables, ...asked);
   }
 
   async close(): Promise<void> {
