@@ -193,5 +193,5 @@ it('a command that only groups others names its own help', async () => {
       `See \`antiphon ${wrong} --help\`.`,
     );
   expect((await antiphon(['--wrong', 'verify'], { cwd })).stderr).toContain('See `antiphon --help`.');
-  expect((await antiphon([], { cwd })).stderr).toContain('`antiphon --help` lists them.');
+  expect((await antiphon([], { cwd })).stdout).toMatch(/^Usage: antiphon /);
 });

@@ -95,7 +95,7 @@ describe('a cluster with failover', () => {
     const unknown = await antiphon(['outcome', 'order 4', '--config', 'eu-2.yaml'], where);
     expect(unknown).toMatchObject({ code: 1, stdout: expect.stringMatching(/^order 4 unknown/) as string });
     const doctor = await antiphon(['doctor', '--config', 'eu-2.yaml'], where);
-    expect(doctor.stdout).toMatch(/ok +the file agrees with the cluster: 1 tables/);
+    expect(doctor.stdout).toMatch(/ok +the file agrees with the cluster: 1 table\b/);
     const verified = await antiphon(['verify', '--config', 'eu-1.yaml'], where);
     expect(verified.stdout).toMatch(/equal/);
     expect(verified.stdout).not.toContain('_antiphon');
@@ -132,7 +132,7 @@ describe('run', () => {
     expect(sqlite3(path('eu-2.db'), "UPDATE orders SET state = 'x'").stderr).toContain('eu-1');
 
     const doctor = await antiphon(['doctor', '--config', 'eu-2.yaml'], where);
-    expect(doctor.stdout).toMatch(/ok +the file agrees with the cluster: 1 tables/);
+    expect(doctor.stdout).toMatch(/ok +the file agrees with the cluster: 1 table\b/);
     expect(doctor.code).toBe(0);
 
     expect((await follower.stop()).code).toBe(0);
