@@ -126,7 +126,7 @@ export {
   type RowLimits,
 } from './codec/limits.js';
 export { syncLength } from './codec/sync-section.js';
-export { startOfText } from './codec/utf8.js';
+export { type CutShort, cutShort } from './model/cut-short.js';
 
 export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
 export { type FlapVerdict, nextPromotion, promotionsIn } from './decisions/anti-flap.js';
@@ -351,7 +351,6 @@ export {
 } from './ports/store.js';
 export {
   type ConflictPort,
-  type CutShort,
   type KeptConflict,
   MAX_KEPT_CONFLICTS,
   type RowConflict,

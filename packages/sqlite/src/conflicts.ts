@@ -2,11 +2,11 @@ import {
   decodeDocument,
   encodeDocument,
   type CutShort,
+  cutShort,
   type KeptConflict,
   MAX_KEPT_CONFLICTS,
   type Row,
   type RowConflict,
-  startOfText,
   type Store,
   type Value,
 } from '@antiphon/core';
@@ -90,12 +90,5 @@ function encoded(conflict: RowConflict): Uint8Array {
 
 /** Of long values only the beginning. */
 export function cutRow(row: Row): readonly (Value | CutShort)[] {
-  return row.map(cut);
-}
-
-function cut(value: Value): Value | CutShort {
-  const long = typeof value === 'string' || value instanceof Uint8Array ? value : undefined;
-  if (long === undefined || long.length <= MAX_LENGTH) return value;
-  const start = typeof long === 'string' ? startOfText(long, KEPT_START) : long.slice(0, KEPT_START);
-  return { start, length: long.length };
+  return row.map((value) => cutShort(value, MAX_LENGTH, KEPT_START));
 }

@@ -1,4 +1,5 @@
 import type { Version } from '../decisions/version.js';
+import type { CutShort } from '../model/cut-short.js';
 import type { Row, Value } from '../model/value.js';
 
 /**
@@ -18,13 +19,6 @@ export interface RowConflict {
    * unique-key conflict.
    */
   readonly lost?: readonly (Value | CutShort)[];
-}
-
-/** A text or BLOB of a row that is too long to be kept: its beginning. */
-export interface CutShort {
-  readonly start: string | Uint8Array;
-  /** Of the whole value, in characters or bytes. */
-  readonly length: number;
 }
 
 /** As a database keeps it. */

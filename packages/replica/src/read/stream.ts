@@ -181,9 +181,8 @@ export class OpenStream {
     this.#watch = clock.setTimer(waitMs, () => {
       const idleMs = this.#takenMs === undefined ? 0 : clock.monotonicMs() - this.#takenMs;
       if (idleMs < this.#idleMs) return this.#mindIdle(this.#idleMs - idleMs);
-      this.#idle.abort(this.#forgotten());
       // Whoever comes back is told why; the database is free by then.
-      this.#rows?.close();
+      this.#idle.abort(this.#forgotten());
     });
   }
 

@@ -2,6 +2,8 @@ import {
   AntiphonError,
   type Batch,
   type Change,
+  type CutShort,
+  cutShort,
   decodeBatches,
   decodeChanges,
   type DictionaryTable,
@@ -18,12 +20,7 @@ const MAX_VALUE_LENGTH = 200;
 const MAX_HEX_BYTES = 512;
 
 /** A value that is too long to be shown. */
-export interface CutValue {
-  /** Its beginning. */
-  readonly start: string | Uint8Array;
-  /** The length of the whole value: UTF-16 units of a text, bytes of a BLOB. */
-  readonly length: number;
-}
+export type CutValue = CutShort;
 
 /** One change of a row in a message. */
 export interface ShownChange {
@@ -128,7 +125,6 @@ class ShownChanges {
   #shown(value: Value): Value | CutValue {
     const long = typeof value === 'string' || value instanceof Uint8Array ? value : undefined;
     this.#bytes += 16 + Math.min(long?.length ?? 0, MAX_VALUE_LENGTH);
-    if (long === undefined || long.length <= MAX_VALUE_LENGTH) return value;
-    return { start: long.slice(0, MAX_VALUE_LENGTH), length: long.length };
+    return cutShort(value, MAX_VALUE_LENGTH);
   }
 }

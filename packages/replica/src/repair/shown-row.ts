@@ -1,4 +1,4 @@
-import { isRecord, startOfText, TaggedValue, type Value } from '@antiphon/core';
+import { cutShort, isRecord, TaggedValue, type Value } from '@antiphon/core';
 import type { CutValue } from './quarantined-content.js';
 
 /** A longer text or BLOB is cut where rows are only shown. */
@@ -10,7 +10,7 @@ const VALUE_BYTES = 10;
 export type ShownRow = readonly (Value | CutValue)[];
 
 export function cutRow(row: ShownRow): ShownRow {
-  return row.map(cut);
+  return row.map((value) => cutShort(value, MAX_VALUE_LENGTH));
 }
 
 /** As it was before it travelled in a message. */
@@ -25,14 +25,6 @@ export function bytesOfRow(row: ShownRow = []): number {
     if (value instanceof Uint8Array) return sum + VALUE_BYTES + value.length;
     return sum + VALUE_BYTES + (value instanceof TaggedValue ? value.bytes.length : 0);
   }, 0);
-}
-
-function cut(value: Value | CutValue): Value | CutValue {
-  const long = typeof value === 'string' || value instanceof Uint8Array ? value : undefined;
-  if (long === undefined || long.length <= MAX_VALUE_LENGTH) return value;
-  const start =
-    typeof long === 'string' ? startOfText(long, MAX_VALUE_LENGTH) : long.slice(0, MAX_VALUE_LENGTH);
-  return { start, length: long.length };
 }
 
 /** A message has no classes. */

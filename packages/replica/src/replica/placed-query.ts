@@ -1,10 +1,10 @@
 import { withAbortReason } from '@antiphon/core';
 import { type PlacedResult, type QueryOptions, readWithPlace } from '../read/read.js';
-import { ReadPlaces } from '../read/read-places.js';
 import type { Params } from '../write/statement.js';
 import { calledSpan } from '../tracing/spans.js';
 import { traced } from '../tracing/tracer.js';
 import { insideOf } from './inside.js';
+import { placesOf } from './places-of.js';
 import type { Replica } from './replica.js';
 
 /**
@@ -17,9 +17,9 @@ export async function placedQuery(
   params: Params = [],
   options: QueryOptions = {},
 ): Promise<PlacedResult> {
-  const { scope, replica: actor } = insideOf(replica);
-  const places = new ReadPlaces(scope, () => actor.ask('seal'));
-  const reading = (): Promise<PlacedResult> => readWithPlace(scope, places, sql, params, options);
+  const inside = insideOf(replica);
+  const { scope } = inside;
+  const reading = (): Promise<PlacedResult> => readWithPlace(scope, placesOf(inside), sql, params, options);
   return traced(
     () => calledSpan(scope, 'query', [{ sql }]),
     () => withAbortReason(reading(), options),

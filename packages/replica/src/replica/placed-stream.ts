@@ -2,6 +2,7 @@ import { OpenStream, type StreamOptions } from '../read/stream.js';
 import { placeOf, type SessionPosition } from '../state/session.js';
 import type { Params } from '../write/statement.js';
 import { insideOf } from './inside.js';
+import { placesOf } from './places-of.js';
 import type { Replica } from './replica.js';
 
 /** A stream of rows, and a session token: a read that comes after it shows no less. */
@@ -21,12 +22,11 @@ export async function placedStream(
   params: Params,
   options: StreamOptions,
 ): Promise<PlacedStream> {
-  const { scope, replica: actor } = insideOf(replica);
+  const inside = insideOf(replica);
+  const { scope } = inside;
   let position = placeOf(scope);
   const stream = await OpenStream.open(scope, sql, params, options, async () => {
-    // What other programs wrote has no number before.
-    if (scope.store.unsealed() > 0) await actor.ask('seal');
-    position = placeOf(scope);
+    position = await placesOf(inside).now();
   });
   return { stream, position };
 }
