@@ -40,6 +40,25 @@ export interface ReadOptions {
   readonly integers?: Integers;
 }
 
+/** What a stream of rows promises, and its bounds. It has no limit of rows. */
+export interface ClientStreamOptions extends Pick<
+  ReadOptions,
+  'consistency' | 'maxLagMs' | 'after' | 'prefer' | 'signal' | 'integers'
+> {
+  /**
+   * How long the whole stream may take, in milliseconds, also while nobody asks for a row; TIMEOUT
+   * after that. At most a day.
+   * @defaultValue 300 000
+   */
+  readonly timeoutMs?: number;
+  /**
+   * How long nobody may ask for the next rows, in milliseconds; TIMEOUT after that, so that a
+   * stream that was forgotten keeps no snapshot.
+   * @defaultValue 30 000
+   */
+  readonly idleMs?: number;
+}
+
 /** What is read in a session: what it promises is fixed. */
 export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after'>;
 
@@ -86,6 +105,15 @@ export const READ_OPTIONS: OptionNames<ReadOptions> = {
 const { prefer, timeoutMs, signal, maxRows, integers } = READ_OPTIONS;
 export const SESSION_READ_OPTIONS: OptionNames<SessionReadOptions> = {
   ...{ prefer, timeoutMs, signal, maxRows, integers },
+};
+const UP_TO_A_DAY: OptionKind = {
+  give: 'a number above 0, at most 86400000 (a day)',
+  is: (value) => typeof value === 'number' && value > 0 && value <= 24 * 3600 * 1000,
+};
+const { consistency, maxLagMs, after } = READ_OPTIONS;
+export const STREAM_OPTIONS: OptionNames<ClientStreamOptions> = {
+  ...{ consistency, maxLagMs, after, prefer, signal, integers },
+  ...{ timeoutMs: UP_TO_A_DAY, idleMs: UP_TO_A_DAY },
 };
 export const EXECUTE_OPTIONS: OptionNames<ClientExecuteOptions> = {
   ...{ acks: true, requestId: true, timeoutMs: ABOVE_0, signal: true },

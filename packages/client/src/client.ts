@@ -26,20 +26,26 @@ import type { Read, ReadChoice, ReadRouter } from './balance/read-router.js';
 import type { ReplicaTable } from './balance/replica-table.js';
 import {
   type ClientExecuteOptions,
+  type ClientStreamOptions,
   EXECUTE_OPTIONS,
   READ_OPTIONS,
   type ReadOptions,
   type ReadResult,
+  STREAM_OPTIONS,
 } from './client-options.js';
 import { clusterChanges, type ClusterChangesOptions } from './changes/cluster-changes.js';
 import type { ChosenReplica } from './choose-replica.js';
 import type { ClusterClient } from './cluster-client.js';
 import { executeInCluster } from './execute-in-cluster.js';
 import { askMembers, type MemberAnswer } from './member-answers.js';
+import type { ReplicaRef } from './replica-ref.js';
+import { rowsOfReplica, type WantedStream } from './rows-of-replica.js';
 import { Session } from './session.js';
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_ROWS = 10_000;
+const DEFAULT_STREAM_MS = 300_000;
+const DEFAULT_IDLE_MS = 30_000;
 /** So long a replica may wait for what a read needs, while another one may have it already. */
 const CATCH_UP_MS = 100;
 /** The replica's own time limit comes first, and says more. */
@@ -146,6 +152,56 @@ export class Client implements AsyncDisposable {
     );
     const rows: readonly unknown[] = rowObjects(value, integers);
     return { rows: rows as readonly R[], position: value.position, replica };
+  }
+
+  /**
+   * Reads row by row, from one replica and of one moment, in bounded memory: for what is too much
+   * for `query`. A `break` ends it. Where the replica goes away amid it, it ends with an error, and
+   * nobody else goes on: call again, and it begins anew.
+   *
+   * @throws AntiphonError as `query`; OVERLOADED when all replicas have as many streams open as
+   *   they may; TIMEOUT, CLOSED
+   * @example
+   * for await (const order of client.stream('SELECT * FROM orders')) {
+   *   await handle(order);
+   * }
+   */
+  stream<R = RowObject>(
+    sql: string,
+    params: Params = [],
+    options: ClientStreamOptions = {},
+  ): AsyncGenerator<R, void, undefined> {
+    this.#assertOpen();
+    checkOptions(options, STREAM_OPTIONS, 'stream()');
+    assertIntegers(options.integers ?? 'bigint');
+    const promise = promiseOf(options);
+    const rows = endable((ending) => this.#stream({ sql, params, promise }, options, ending));
+    return rows as AsyncGenerator<unknown> as AsyncGenerator<R, void, undefined>;
+  }
+
+  async *#stream(
+    asked: Pick<WantedStream, 'sql' | 'params' | 'promise'>,
+    options: ClientStreamOptions,
+    ending: AbortSignal,
+  ): AsyncGenerator<RowObject, void, undefined> {
+    this.#assertOpen();
+    const { cluster, table, router, settings } = this.deps;
+    const { timeoutMs = DEFAULT_STREAM_MS, idleMs = DEFAULT_IDLE_MS, integers = 'bigint' } = options;
+    const over = new AbortController();
+    this.#open.add(over);
+    const given = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([over.signal, ending, ...given]);
+    const replica = (id: string): ReplicaRef => cluster.replica(id);
+    const source = { replica, table, router, silenceMs: settings.silenceMs };
+    const wanted: WantedStream = {
+      ...{ ...asked, needs: this.#needs(options), signal, integers },
+      ...{ timeoutMs: Math.ceil(timeoutMs), idleMs: Math.ceil(idleMs) },
+    };
+    try {
+      yield* rowsOfReplica(source, wanted);
+    } finally {
+      this.#open.delete(over);
+    }
   }
 
   /** Who would be asked now, and why not the others. Asks nobody. Throws BAD_OPTION, CLOSED. */

@@ -6,7 +6,13 @@ export { explained, type ReadChoice } from './balance/read-router.js';
 export type { ReplicaView } from './balance/replica-view.js';
 export type { CircuitPhase } from './balance/circuit.js';
 export { Client } from './client.js';
-export type { ClientExecuteOptions, ReadOptions, ReadResult, SessionReadOptions } from './client-options.js';
+export type {
+  ClientExecuteOptions,
+  ClientStreamOptions,
+  ReadOptions,
+  ReadResult,
+  SessionReadOptions,
+} from './client-options.js';
 export { connect, type ConnectOptions } from './connect.js';
 export { Session } from './session.js';
 // What calls take and give, and the errors that a program can catch.

@@ -62,6 +62,7 @@ const READING_COMMANDS = [
     'beat',
     'candidacy',
     'query',
+    'stream',
     'outcome',
     'outcomes',
     'checksum',
@@ -71,7 +72,7 @@ const READING_COMMANDS = [
 ] as const;
 
 /** What `connect()` of `@antiphon/client` asks replicas for. */
-const CLIENT_COMMANDS = ['ping', 'status', 'standing', 'beat', 'query', 'outcomes'] as const;
+const CLIENT_COMMANDS = ['ping', 'status', 'standing', 'beat', 'query', 'stream', 'outcomes'] as const;
 
 /**
  * The least that nats-server has to permit for a role in a cluster. docs/access.md shows it as a

@@ -2,7 +2,7 @@
  * For other packages of Antiphon: not part of the public API, and may change with every release.
  */
 export { changeAgreedLimits, type LimitsChange } from './membership/change-limits.js';
-export type { MailboxProtocol } from './service/mailbox.js';
+export type { MailboxProtocol } from './service/mailbox-protocol.js';
 export { writingPrimary } from './config/writing-primary.js';
 export { describeSubscription } from './read/subscriptions.js';
 export { rowObjects } from './read/row-objects.js';

@@ -4,7 +4,7 @@ import { sqlite } from '@antiphon/sqlite';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { ReplicaEvent } from '../replica/replica-event.js';
-import type { MailboxProtocol } from '../service/mailbox.js';
+import type { MailboxProtocol } from '../service/mailbox-protocol.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 
 let fixture: ClusterFixture;

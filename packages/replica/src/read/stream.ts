@@ -75,6 +75,7 @@ export class OpenStream {
   #takenMs: number | undefined;
   #rows: RowStream | undefined;
   #isClosed = false;
+  #onClosed: () => void = () => undefined;
 
   private constructor(
     private readonly scope: ReplicaScope,
@@ -161,6 +162,12 @@ export class OpenStream {
     this.#takenMs = this.scope.clock.monotonicMs();
   }
 
+  /** Called once, when it is over for whatever reason. */
+  onClosed(listener: () => void): void {
+    if (this.#isClosed) return listener();
+    this.#onClosed = listener;
+  }
+
   /** Idempotent. */
   close(): void {
     if (this.#isClosed) return;
@@ -169,6 +176,7 @@ export class OpenStream {
     this.#deadline.end();
     this.#rows?.close();
     this.span?.end();
+    this.#onClosed();
   }
 
   #fail(error: unknown): void {

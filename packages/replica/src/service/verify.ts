@@ -22,7 +22,7 @@ import {
 } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import type { Standing } from '../state/peer.js';
-import type { MailboxProtocol } from './mailbox.js';
+import type { MailboxProtocol } from './mailbox-protocol.js';
 import { comparePages, type DifferentRow } from './row-differences.js';
 
 /** Which replicas to compare, how, and for how long. */

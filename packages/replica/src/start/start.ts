@@ -1,7 +1,8 @@
 import { ActorSystem, type ActorEvent, type Supervision } from '@antiphon/actor';
 import { abortReason, AntiphonError, type Timer } from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
-import { MailboxActor, exposeMailbox, type MailboxProtocol } from '../service/mailbox.js';
+import { exposeMailbox, MailboxActor } from '../service/mailbox.js';
+import type { MailboxProtocol } from '../service/mailbox-protocol.js';
 import type { Logger } from '../config/logger.js';
 import type { Left, LeaveOptions } from '../membership/leave.js';
 import { resolveSettings, type ReplicaOptions, type ReplicaPorts } from '../config/options.js';

@@ -3,7 +3,7 @@ import { type Beat, decodeBeat, mailboxPrefix } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, expect, it } from 'vitest';
 import { ClusterFixture } from '../testing/cluster-fixture.js';
-import type { MailboxProtocol } from '../service/mailbox.js';
+import type { MailboxProtocol } from '../service/mailbox-protocol.js';
 
 let fixture: ClusterFixture;
 afterEach(() => fixture[Symbol.asyncDispose]());

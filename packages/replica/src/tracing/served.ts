@@ -17,6 +17,9 @@ const SQL_OF: Readonly<Record<'execute' | 'query', (request: never) => readonly 
 /** The server's span of a call that came over the bus; it ends with the answer. */
 export function servedSpans(cluster: TracedCluster): NonNullable<ExposeOptions['around']> {
   return ({ command, request, header }, ask) => {
+    // A stream has a span of its own, which lasts for longer than the answer.
+    if (command === 'stream' && isTracing())
+      return ask({ ...(request as object), context: contextOf(header) });
     if ((command !== 'execute' && command !== 'query') || !isTracing()) return ask(request);
     const describe = (): SpanSpec => {
       const sql = SQL_OF[command](request as never);

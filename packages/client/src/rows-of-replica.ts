@@ -1,0 +1,174 @@
+import {
+  abortError,
+  AntiphonError,
+  type Integers,
+  type RowObject,
+  sentence,
+  systemClock,
+  toAntiphonError,
+} from '@antiphon/core';
+import { newId, type Params } from '@antiphon/replica';
+import { type MailboxProtocol, rowObjects } from '@antiphon/replica/internal';
+import type { ReadNeeds } from './balance/eligibility.js';
+import type { ReadRouter } from './balance/read-router.js';
+import type { ReplicaTable } from './balance/replica-table.js';
+import type { ReplicaRef } from './replica-ref.js';
+
+type StreamRequest = Parameters<MailboxProtocol['stream']>[0];
+type Opening = Extract<StreamRequest, { type: 'open' }>;
+type Piece = Awaited<ReturnType<MailboxProtocol['stream']>>;
+
+/** Whom streams are asked of. */
+export interface StreamSource {
+  readonly replica: (id: string) => ReplicaRef;
+  readonly table: ReplicaTable;
+  readonly router: ReadRouter;
+  readonly silenceMs: number;
+}
+
+/** A stream that is to be opened. */
+export interface WantedStream {
+  readonly sql: string;
+  readonly params: Params;
+  readonly promise: Pick<Opening, 'consistency' | 'after' | 'maxLagMs'>;
+  readonly needs: Omit<ReadNeeds, 'tried' | 'zone'>;
+  readonly timeoutMs: number;
+  readonly idleMs: number;
+  readonly integers: Integers;
+  readonly signal: AbortSignal;
+}
+
+/** Somebody has it within this time, or nobody. */
+const OPEN_MS = 10_000;
+/** While others have what a read needs, a replica does not wait for longer. */
+const CATCH_UP_MS = 100;
+/** The replica's own time limit comes first, and says more. */
+const ANSWER_MARGIN_MS = 500;
+const clock = systemClock();
+
+/**
+ * Rows of one replica, of one moment. While its reader has a piece, the next one is on its way, and
+ * nothing beyond that. Throws what `Client.stream` throws.
+ */
+export async function* rowsOfReplica(
+  source: StreamSource,
+  wanted: WantedStream,
+): AsyncGenerator<RowObject, void, undefined> {
+  const stream = await RemoteStream.open(source, wanted);
+  try {
+    for (let piece: Piece | undefined = stream.first; piece.rows.length > 0;) {
+      const next = stream.next();
+      // It is told when this piece is through.
+      next.catch(() => undefined);
+      for (const row of piece.rows) {
+        const [object] = rowObjects({ columns: stream.columns, rows: [row] }, wanted.integers);
+        if (object !== undefined) yield object;
+        if (wanted.signal.aborted) throw givenUp(wanted.signal);
+      }
+      piece = await next;
+    }
+  } finally {
+    stream.close();
+  }
+}
+
+/** A stream that one replica has open. */
+class RemoteStream {
+  /** Nobody waits for its answers any more. */
+  readonly #over = new AbortController();
+  readonly #untilMs: number;
+  readonly #stopWatching: () => void;
+  readonly #onAbort = (): void => this.close();
+  #isGone = false;
+  #hasEnded = false;
+
+  private constructor(
+    private readonly source: StreamSource,
+    private readonly wanted: WantedStream,
+    private readonly opened: { readonly id: string; readonly stream: string; readonly first: Piece },
+  ) {
+    const { id, first } = opened;
+    this.#untilMs = clock.monotonicMs() + wanted.timeoutMs;
+    this.#hasEnded = first.rows.length === 0;
+    this.#stopWatching = source.table.watch(id, source.silenceMs, () => {
+      this.#isGone = true;
+      this.#over.abort();
+    });
+    // Also where its reader does not come back.
+    wanted.signal.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** Asks one replica after the other, as a query does. */
+  static async open(source: StreamSource, wanted: WantedStream): Promise<RemoteStream> {
+    const { sql, params, promise, needs, idleMs, signal } = wanted;
+    const timeoutMs = Math.min(wanted.timeoutMs, OPEN_MS);
+    const { value, replica } = await source.router.read({
+      ...{ needs, timeoutMs, signal },
+      ask: async (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
+        const stream = newId();
+        const waitMs = isLast() ? leftMs : Math.min(CATCH_UP_MS, leftMs);
+        const request: Opening = {
+          ...{ type: 'open', stream, sql, params, waitMs, idleMs, timeoutMs: wanted.timeoutMs, ...promise },
+        };
+        const limits = { timeoutMs: leftMs + ANSWER_MARGIN_MS, signal: ended };
+        try {
+          return { stream, first: await source.replica(id).ask('stream', request, limits) };
+        } catch (error) {
+          // It may be open there, for nobody.
+          source.replica(id).tell('stream', { type: 'end', stream });
+          throw error;
+        }
+      },
+    });
+    return new RemoteStream(source, wanted, { id: replica, ...value });
+  }
+
+  get first(): Piece {
+    return this.opened.first;
+  }
+
+  get columns(): readonly string[] {
+    return this.first.columns ?? [];
+  }
+
+  async next(): Promise<Piece> {
+    const { source, wanted } = this;
+    const { id, stream } = this.opened;
+    const timeoutMs = Math.max(1, this.#untilMs - clock.monotonicMs()) + ANSWER_MARGIN_MS;
+    const signal = AbortSignal.any([this.#over.signal, wanted.signal]);
+    try {
+      const piece = await source.replica(id).ask('stream', { type: 'next', stream }, { timeoutMs, signal });
+      this.#hasEnded = piece.rows.length === 0;
+      return piece;
+    } catch (thrown) {
+      if (wanted.signal.aborted) throw givenUp(wanted.signal);
+      throw this.#ended(toAntiphonError(thrown));
+    }
+  }
+
+  /** Idempotent. The replica keeps its snapshot no longer. */
+  close(): void {
+    this.#stopWatching();
+    this.wanted.signal.removeEventListener('abort', this.#onAbort);
+    this.#over.abort();
+    const { id, stream } = this.opened;
+    if (!this.#hasEnded) this.source.replica(id).tell('stream', { type: 'end', stream });
+    this.#hasEnded = true;
+  }
+
+  /** Rows were taken already: nobody else can go on with what is left. */
+  #ended(error: AntiphonError): AntiphonError {
+    const { id } = this.opened;
+    const isOfReplica = error.context['remoteCode'] !== undefined;
+    // What a query may say of itself: its time, its rows.
+    if (isOfReplica && (error.code === 'TIMEOUT' || error.code === 'BAD_SQL')) return error;
+    const code = this.#isGone ? 'TIMEOUT' : error.code;
+    const why = this.#isGone ? `${id} has gone.` : sentence(error.message);
+    const message = `The stream of rows from ${id} has ended before its last row: ${why} Open it again, and its rows come from the beginning.`;
+    return new AntiphonError(code, message, { cause: error, context: { ...error.context, replica: id } });
+  }
+}
+
+function givenUp(signal: AbortSignal): AntiphonError {
+  return abortError(signal, 'The stream was given up.');
+}
