@@ -256,6 +256,24 @@ describe('requests that do not wait for answers', () => {
     expect((dropped.match(/HTTP\/1\.1 /g) ?? []).length).toBeLessThan(5000);
   });
 
+  it('give back their places when the connection ends amid them', async () => {
+    const open = async (): Promise<number> => {
+      const { body } = await get(server, '/metrics');
+      return Number(/http_requests (\d+)/.exec(String(body['text']))?.[1]);
+    };
+    const slow = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
+    const post = (sql: string): string => {
+      const body = JSON.stringify({ sql });
+      return `POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    };
+    const socket = connect(server.address);
+    socket.on('error', () => undefined);
+    socket.write(post(slow) + post('SELECT 1').repeat(40));
+    await eventually('they are under way', async () => (await open()) > 30);
+    socket.destroy();
+    await eventually('they have no place any more', async () => (await open()) === 0);
+  });
+
   it('end a connection that sends very many, and nothing else', async () => {
     const dropped = async (): Promise<number> => {
       const { body } = await get(server, '/metrics');

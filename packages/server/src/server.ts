@@ -9,6 +9,7 @@ import { errorAnswer, HttpError, shuttingDown } from './http/http-error.js';
 import { refuseConnection, refuseInOneForm } from './http/refuse-connection.js';
 import { nothing } from './http/schemas.js';
 import { tracedRequest } from './http/traced-request.js';
+import { whenOver } from './http/when-over.js';
 import { adminRoutes } from './routes/admin.js';
 import { changesRoute } from './routes/changes.js';
 import { clusterRoutes } from './routes/cluster.js';
@@ -196,7 +197,7 @@ class ReplicaServer implements HttpServer {
       frameworkErrors: (_, request, reply) => {
         // No hook is called for it.
         this.#begin(request.raw.socket, () => {
-          reply.raw.once('close', () => this.#turns.ended(request.raw.socket));
+          whenOver(reply.raw, () => this.#turns.ended(request.raw.socket));
           const message = 'The address is not valid: a "%" in it begins no code of UTF-8. Encode it.';
           void this.#refuse(request, reply.headers(HEADERS), new HttpError('BAD_REQUEST', message));
         });
@@ -286,7 +287,7 @@ class ReplicaServer implements HttpServer {
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
       const gone = new AbortController();
       this.#underWay.add(gone);
-      reply.raw.once('close', () => {
+      whenOver(reply.raw, () => {
         this.#underWay.delete(gone);
         if (!reply.raw.writableFinished) gone.abort();
       });

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { AntiphonError } from '@antiphon/core';
+import { whenOver } from '../http/when-over.js';
 
 /** So many at once; nobody waits in a queue here. */
 export class Slots {
@@ -21,10 +22,7 @@ export class Slots {
    */
   takeFor(response: ServerResponse): () => void {
     const release = this.take();
-    return () => {
-      if (response.closed || response.destroyed) release();
-      else response.once('close', release);
-    };
+    return () => whenOver(response, release);
   }
 
   /** Throws OVERLOADED. What it returns gives the place back, once. */
