@@ -64,6 +64,29 @@ describe('a reading process', () => {
     await endless;
   });
 
+  it('gets help while it is busy, however many more reads come', async () => {
+    const reader = open(database(7), 2);
+    await valueOf(reader);
+    const enough = new AbortController();
+    const endless = expectCode(query(reader, ENDLESS, enough.signal), 'ABORTED');
+    let answered = 0;
+    const more = setInterval(
+      () =>
+        void valueOf(reader).then(
+          () => answered++,
+          () => undefined,
+        ),
+      5,
+    );
+    try {
+      await eventually('they are answered', () => answered > 20);
+    } finally {
+      clearInterval(more);
+      enough.abort();
+    }
+    await endless;
+  });
+
   it('starts, however soon those give up who wait for it', async () => {
     const reader = open(database(7));
     const pids = new Set<number>();
@@ -75,7 +98,8 @@ describe('a reading process', () => {
     }
     expect(await valueOf(reader)).toBe(7n);
     for (const pid of reader.pids) pids.add(pid);
-    expect([...pids]).toHaveLength(1);
+    // One that is up and slow, as on a busy machine, is ended; one that starts is not.
+    expect(pids.size).toBeLessThan(4);
   });
 
   it('that is killed costs its read only, with an error that says so', async () => {

@@ -26,6 +26,7 @@ export interface ReaderOptions {
 
 interface Waiting extends Reading {
   readonly signal: AbortSignal | undefined;
+  readonly sinceMs: number;
   /** The process that has it. */
   member: Member | undefined;
   onAbort(): void;
@@ -77,7 +78,7 @@ export class Reader {
     return new Promise((resolve, reject) => {
       const ended = (): void => signal?.removeEventListener('abort', waiting.onAbort);
       const waiting: Waiting = {
-        ...{ request, signal, member: undefined },
+        ...{ request, signal, sinceMs: performance.now(), member: undefined },
         resolve: (result) => {
           ended();
           resolve(result as Extract<ReadResult, { type: Type }>);
@@ -117,8 +118,7 @@ export class Reader {
       if (member === undefined) break;
       this.#run(member, this.#waiting.splice(0, this.#atOnce()));
     }
-    if (this.#waiting.length === 0) clearTimeout(this.#impatience);
-    else if (this.#members.size < this.options.most) this.#soonAnother();
+    this.#mindWaiting();
   }
 
   /** Each message to a process and back costs more than a short read does. */
@@ -131,15 +131,17 @@ export class Reader {
     return this.#members.size === 0 ? this.#start() : undefined;
   }
 
-  #soonAnother(): void {
-    clearTimeout(this.#impatience);
-    this.#impatience = setTimeout(() => {
-      if (this.#closed || this.#waiting.length === 0 || this.#members.size >= this.options.most) return;
+  /** Who waits for too long gets another process, however many come behind it meanwhile. */
+  #mindWaiting(): void {
+    if (this.#closed || this.#waiting.length === 0 || this.#members.size >= this.options.most) return;
+    this.#impatience ??= setTimeout(() => {
+      this.#impatience = undefined;
+      const [waiting] = this.#waiting;
+      const isLong = waiting !== undefined && performance.now() - waiting.sinceMs >= PATIENCE_MS;
       // Where it cannot be started, it is tried again.
-      this.#start();
+      if (isLong && !this.#closed && this.#members.size < this.options.most) this.#start();
       this.#dispatch();
-    }, PATIENCE_MS);
-    this.#impatience.unref();
+    }, PATIENCE_MS).unref();
   }
 
   /** undefined when no process can be started; without another one, whoever waits is told why. */
