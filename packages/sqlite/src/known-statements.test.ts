@@ -51,6 +51,28 @@ describe('a query that is asked again', () => {
     expect(query(sql, ['B'])).toEqual({ columns: ['amount'], rows: [[2n]] });
   });
 
+  it('has the columns of its time when it is asked for the first time after a change', () => {
+    query('SELECT 1 FROM stock');
+    const rows = (sql: string): unknown =>
+      query(sql)?.rows[0]?.map((value, at) => [query(sql)?.columns[at], value]);
+    writer.exec('ALTER TABLE stock ADD COLUMN place TEXT');
+    expect(query('SELECT * FROM stock WHERE 1')?.columns).toEqual(['sku', 'amount', 'place']);
+    writer.exec('ALTER TABLE stock RENAME COLUMN place TO room');
+    expect(query('SELECT * FROM stock WHERE 2')?.columns).toEqual(['sku', 'amount', 'room']);
+    writer.exec('CREATE TABLE other (amount INTEGER, sku TEXT PRIMARY KEY)');
+    writer.exec('INSERT INTO other SELECT amount, sku FROM stock');
+    writer.exec('DROP TABLE stock; ALTER TABLE other RENAME TO stock');
+    const first = query('SELECT * FROM stock WHERE 3 ORDER BY sku');
+    expect(first).toEqual({
+      columns: ['amount', 'sku'],
+      rows: [
+        [1n, 'A'],
+        [2n, 'B'],
+      ],
+    });
+    expect(rows("SELECT name FROM pragma_table_info('stock')")).toEqual([['name', 'amount']]);
+  });
+
   it('has the columns of its time, and fails when its table has gone', () => {
     const sql = 'SELECT * FROM stock ORDER BY sku';
     const shown = (...columns: string[]): void => {

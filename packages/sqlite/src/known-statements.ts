@@ -37,13 +37,17 @@ export class KnownStatements {
     // SQLite looks at the file's schema when it runs a statement; to explain one, it runs none.
     if (EXPLAINS.test(sql))
       this.use('SELECT 1 FROM sqlite_schema LIMIT 1', ({ statement }) => statement.all());
-    const checked = this.access.prepare(sql, 'exact array', 'query');
-    const statement = { ...checked, columns: checked.statement.columns() };
-    const { asked } = this.access;
-    const result = run(statement);
-    const isExplained = statement.text.firstWord === 'EXPLAIN';
-    if (isKept && !isExplained && asked === this.access.asked) this.#keep(sql, statement);
-    return result;
+    for (;;) {
+      const checked = this.access.prepare(sql, 'exact array', 'query');
+      const statement = { ...checked, columns: checked.statement.columns() };
+      const { asked } = this.access;
+      const result = run(statement);
+      const isExplained = statement.text.firstWord === 'EXPLAIN';
+      const isOfNow = asked === this.access.asked;
+      if (isKept && !isExplained && isOfNow) this.#keep(sql, statement);
+      // Also now SQLite looks at the file's schema only when it runs a statement.
+      if (isOfNow || isSame(statement.columns, checked.statement.columns())) return result;
+    }
   }
 
   /**
@@ -69,4 +73,8 @@ export class KnownStatements {
     if (this.#kept.size <= MOST_KEPT) return;
     for (const oldest of this.#kept.keys()) return void this.#kept.delete(oldest);
   }
+}
+
+function isSame(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((name, index) => name === others[index]);
 }

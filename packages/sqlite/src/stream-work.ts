@@ -32,12 +32,13 @@ export class StreamWork {
     try {
       this.#db.exec('PRAGMA query_only = ON');
       const { statement, text } = new AccessControl(this.#db).prepare(sql, 'exact array', 'query');
-      this.columns = statement.columns();
       const bindings = orderParameters(text, parameters, sql, (value) => value as SqliteValue);
       const rows = statement.iterate(...bindings) as Iterable<Row>;
       this.#rows = rows[Symbol.iterator]();
       // The snapshot is of now, not of when somebody takes the first row.
       this.#left = this.#read();
+      // Before, they may be those of an older schema: SQLite looks at it when it reads a row.
+      this.columns = statement.columns();
     } catch (thrown) {
       this.close();
       throw thrown;

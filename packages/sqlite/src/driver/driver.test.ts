@@ -238,6 +238,21 @@ describe.each(available)('the driver $name', ({ name, open }) => {
     expect(kept.get('x')).toBe('x');
   });
 
+  it('rows survive the collection of their statement', () => {
+    const db = database();
+    const numbers =
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n';
+    for (let round = 0; round < 20; round++) {
+      const rows = db.prepare(numbers, 'value').iterate();
+      let sum = 0;
+      for (const row of rows) {
+        sum += Number(row);
+        if (Number(row) % 100 === 0) for (let more = 0; more < 500; more++) db.prepare('SELECT 1').get();
+      }
+      expect(sum).toBe(500_500);
+    }
+  });
+
   it('sees columns that another connection has added', () => {
     const file = newFile();
     const [a, b] = [database(file), database(file)];

@@ -81,6 +81,12 @@ class NodeDatabase implements Database {
   }
 }
 
+/**
+ * What keeps a statement while somebody has its rows: @photostructure/sqlite frees one that nobody
+ * holds, and its iterator would read what was freed.
+ */
+const statementOf = new WeakMap<object, StatementSync>();
+
 class RowStatement implements Statement {
   constructor(
     protected readonly statement: StatementSync,
@@ -104,7 +110,9 @@ class RowStatement implements Statement {
   }
 
   iterate(...parameters: Bindings): IterableIterator<unknown> {
-    return this.statement.iterate(...this.bound(parameters));
+    const rows = this.statement.iterate(...this.bound(parameters));
+    statementOf.set(rows, this.statement);
+    return rows;
   }
 
   columns(): string[] {
