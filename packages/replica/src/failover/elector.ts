@@ -193,8 +193,9 @@ export class Elector implements Behaviour<ElectorProtocol> {
       if (!this.#isOver) await this.replica.ask('claim', 'failover', { signal: context.signal });
     } catch (thrown) {
       if (context.signal.aborted) return;
-      if (!(thrown instanceof AntiphonError)) throw thrown;
-      logger.debug({ code: thrown.code }, `No election now: ${thrown.message}`);
+      const { code, message } = toAntiphonError(thrown);
+      const level = thrown instanceof AntiphonError ? 'debug' : 'error';
+      logger[level]({ code, err: thrown }, `No election now: ${message}`);
     } finally {
       this.#electing = false;
       if (!context.signal.aborted) this.#later(TRY_AGAIN_MS, context);

@@ -6,6 +6,8 @@ import {
   decodeBeat,
   encodeBeat,
   MAX_STRANGERS,
+  sentence,
+  toAntiphonError,
 } from '@antiphon/core';
 import { PrimaryWatch } from '../failover/primary-watch.js';
 import { alarmRescued } from '../failover/rescue-alarm.js';
@@ -23,6 +25,7 @@ import { InSyncKeeper } from './in-sync-keeper.js';
 import { DuplicateWatch } from './duplicate-watch.js';
 
 const REFRESH_EVERY_BEATS = 10;
+const IN_SYNC_SET_ALARM = 'in-sync-set';
 
 /**
  * Says how this replica is, hears how the others are, and looks at the log: the same one (I14), and
@@ -95,16 +98,18 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
     this.#primary.look();
     const { clocks, hybrid, store } = this.scope;
     clocks.look(hybrid, () => store.unsealed(), context.signal);
-    await this.#watch.look(context.signal);
-    await this.#refreshMembers();
-    await this.#step.look();
-    await this.#keepInSync();
-    this.#missing.look();
-    this.#prune();
-    this.scope.conflicts.look();
-    this.scope.leftOut.look();
-    alarmRescued(this.scope);
-    this.#duplicates.look();
+    await eachOf([
+      () => this.#watch.look(context.signal),
+      () => this.#refreshMembers(),
+      () => this.#step.look(),
+      () => this.#keepInSync(),
+      () => this.#missing.look(),
+      () => this.#prune(),
+      () => this.scope.conflicts.look(),
+      () => this.scope.leftOut.look(),
+      () => alarmRescued(this.scope),
+      () => this.#duplicates.look(),
+    ]);
     if (this.#beats % REFRESH_EVERY_BEATS !== 0) return;
     void this.#agreement.look();
     void this.#record.look();
@@ -137,12 +142,19 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
     this.#duplicates.heard();
   }
 
+  /** Never rejects. */
   async #keepInSync(): Promise<void> {
+    const { health } = this.scope;
     try {
       await this.#keeper?.keep();
-    } catch (error) {
-      const waits = error instanceof AntiphonError && (error.retriable || error.code === 'ACCESS_DENIED');
-      if (!waits) throw error;
+      health.clearAlarm(IN_SYNC_SET_ALARM);
+    } catch (thrown) {
+      const { code, message, retriable } = toAntiphonError(thrown);
+      if (retriable || code === 'ACCESS_DENIED') return;
+      health.alarm(
+        IN_SYNC_SET_ALARM,
+        `The in-sync set is not kept, or not shown in the registry: ${sentence(message)}`,
+      );
     }
   }
 
@@ -176,4 +188,17 @@ export class Heartbeat implements Behaviour<HeartbeatProtocol> {
     if (floor <= this.#prunedTo) return;
     if (this.replica.tell('prune', floor)) this.#prunedTo = floor;
   }
+}
+
+/** One after the other, whatever becomes of the others. Throws what the first of them threw. */
+async function eachOf(steps: readonly (() => unknown)[]): Promise<void> {
+  const thrown: unknown[] = [];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      thrown.push(error);
+    }
+  }
+  if (thrown.length > 0) throw thrown[0];
 }
