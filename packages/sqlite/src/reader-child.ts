@@ -52,6 +52,9 @@ export class ReaderChild {
   readonly #sent: Sent[] = [];
   #id = 0;
   #unwanted: NodeJS.Timeout | undefined;
+  /** What that timer is about, and whether the process was up when it was set. */
+  #unwantedId: number | undefined;
+  #wasUp = false;
   #isUp = false;
   #dead = false;
   #stderr = '';
@@ -137,9 +140,14 @@ export class ReaderChild {
   }
 
   #mindUnwanted(): void {
-    clearTimeout(this.#unwanted);
     const [first] = this.#sent;
-    if (first === undefined || first.reading !== undefined) return;
+    const isUnwanted = first !== undefined && first.reading === undefined;
+    // That others behind it are given up as well gives it no more time.
+    if (isUnwanted && first.id === this.#unwantedId && this.#isUp === this.#wasUp) return;
+    clearTimeout(this.#unwanted);
+    this.#unwantedId = isUnwanted ? first.id : undefined;
+    this.#wasUp = this.#isUp;
+    if (!isUnwanted) return;
     const graceMs = this.#isUp ? CANCEL_GRACE_MS : START_MS;
     this.#unwanted = setTimeout(() => this.listener.stuck(), graceMs).unref();
   }

@@ -7,6 +7,8 @@ import { encodeError } from './reply.js';
 const HOLD_MS = 1;
 /** Replies that nobody asks for are dropped after so long. */
 const FORGET_MS = 30_000;
+/** Of all replies that wait to be asked for; more are errors. */
+const MOST_HELD_BYTES = 64 * 1024 * 1024;
 
 interface DeskDeps {
   readonly codec: Codec;
@@ -15,18 +17,41 @@ interface DeskDeps {
   readonly unsendable: (thrown: unknown) => AntiphonError;
 }
 
+/** Bytes of replies, of all bundles together. */
+class HeldBytes {
+  #bytes = 0;
+
+  constructor(private readonly most: number) {}
+
+  hasRoomFor(bytes: number): boolean {
+    return this.#bytes + bytes <= this.most;
+  }
+
+  add(bytes: number): void {
+    this.#bytes += bytes;
+  }
+}
+
 /** Where the replies to bundles are collected, until their asker has them. */
 export class BundleDesk {
   readonly #open = new Map<string, OpenBundle>();
+  readonly #held: HeldBytes;
   #number = 0;
 
-  constructor(private readonly deps: DeskDeps) {}
+  constructor(
+    private readonly deps: DeskDeps,
+    mostHeldBytes = MOST_HELD_BYTES,
+  ) {
+    this.#held = new HeldBytes(mostHeldBytes);
+  }
 
   /** Takes a reply for each of so many requests, one at least. */
   open(size: number, asker: BusRequest): OpenBundle {
     // Nobody else is to guess it: the replies are for whoever has asked.
     const key = `${(this.#number += 1)}.${String(this.deps.clock.random()).slice(2)}`;
-    const bundle = new OpenBundle(key, size, asker, this.deps, () => this.#open.delete(key));
+    const bundle = new OpenBundle(key, size, asker, { ...this.deps, held: this.#held }, () =>
+      this.#open.delete(key),
+    );
     this.#open.set(key, bundle);
     return bundle;
   }
@@ -54,12 +79,13 @@ export class OpenBundle {
   /** A message that waits for its reply. */
   #asker: BusRequest | undefined;
   #timer: Timer | undefined;
+  #isOver = false;
 
   constructor(
     private readonly key: string,
     size: number,
     asker: BusRequest,
-    private readonly deps: DeskDeps,
+    private readonly deps: DeskDeps & { readonly held: HeldBytes },
     private readonly onEnd: () => void,
   ) {
     this.#left = size;
@@ -69,8 +95,11 @@ export class OpenBundle {
   /** Once for each. */
   reply(index: number, reply: Uint8Array): void {
     this.#left--;
-    this.#ready.push([index, reply]);
-    this.#readyBytes += reply.length;
+    // Nobody has asked for so long that nobody will.
+    if (this.#isOver) return;
+    const kept = this.deps.held.hasRoomFor(reply.length) ? reply : this.#overloaded();
+    this.#ready.push([index, kept]);
+    this.#hold(kept.length);
     if (this.#asker === undefined) return;
     if (this.#left === 0 || this.#readyBytes >= REPLY_BYTES) this.#send();
     else this.#timer ??= this.deps.clock.setTimer(HOLD_MS, () => this.#send());
@@ -89,9 +118,26 @@ export class OpenBundle {
     this.#asker = undefined;
     if (asker === undefined) return;
     const sent = this.#respond(asker, this.#fitting());
-    for (const [, reply] of this.#ready.splice(0, sent)) this.#readyBytes -= reply.length;
-    if (this.#left === 0 && this.#ready.length === 0) return this.onEnd();
-    this.#timer = this.deps.clock.setTimer(FORGET_MS, () => this.onEnd());
+    for (const [, reply] of this.#ready.splice(0, sent)) this.#hold(-reply.length);
+    if (this.#left === 0 && this.#ready.length === 0) return this.#end();
+    this.#timer = this.deps.clock.setTimer(FORGET_MS, () => this.#end());
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#hold(-this.#readyBytes);
+    this.#ready = [];
+    this.onEnd();
+  }
+
+  #hold(bytes: number): void {
+    this.#readyBytes += bytes;
+    this.deps.held.add(bytes);
+  }
+
+  #overloaded(): Uint8Array {
+    const message = 'Too many replies wait for those who asked for them. Ask for less at once, or again.';
+    return encodeError(this.deps.codec, new AntiphonError('OVERLOADED', message, { retriable: true }));
   }
 
   /** How many of those that are ready go into one message. */
@@ -128,6 +174,6 @@ export class OpenBundle {
     const [first] = this.#ready;
     if (first === undefined) return;
     this.#ready[0] = [first[0], reply];
-    this.#readyBytes += reply.length - first[1].length;
+    this.#hold(reply.length - first[1].length);
   }
 }

@@ -4,11 +4,14 @@ import type { Params } from '@antiphon/replica';
 /** Makes a value of the database of what a client gave. Throws BAD_OPTION, with the place. */
 export type ValueOf = (input: unknown, place: string) => Parameter;
 
+/** As many as a statement of SQLite may have. */
+const MOST_PARAMS = 32_766;
 /** Of a name that a request brought. */
 const MAX_SHOWN = 100;
 
 /** Throws BAD_OPTION. */
 export function toParams(input: unknown, place: string, valueOf: ValueOf): Params {
+  if (Array.isArray(input) && input.length > MOST_PARAMS) throw tooMany(input.length, place);
   if (Array.isArray(input)) return input.map((item: unknown, index) => valueOf(item, `${place}[${index}]`));
   if (input === undefined) return [];
   if (!isRecord(input) || input instanceof TaggedValue)
@@ -17,4 +20,11 @@ export function toParams(input: unknown, place: string, valueOf: ValueOf): Param
     ([name, item]) => [name, valueOf(item, `${place}.${name.slice(0, MAX_SHOWN)}`)] as const,
   );
   return Object.fromEntries(entries);
+}
+
+function tooMany(count: number, place: string): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    `\`${place}\` has ${count} values. A statement takes ${MOST_PARAMS} at most.`,
+  );
 }

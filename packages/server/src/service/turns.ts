@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Socket } from 'node:net';
 
 /** A request takes up to a millisecond of the thread before it waits for anything. */
@@ -31,7 +32,8 @@ export class Turns {
     this.#pending.set(socket, pending);
     this.#next ??= setImmediate(() => this.#turn());
     if (this.#begun < REQUESTS_PER_TURN) this.#begin({ socket, begin });
-    else this.#waiting.push({ socket, begin });
+    // It belongs to its own request, and not to the one whose turn it is.
+    else this.#waiting.push({ socket, begin: AsyncResource.bind(begin) });
     return true;
   }
 

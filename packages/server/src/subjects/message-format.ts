@@ -29,7 +29,8 @@ export const JSON_FORMAT: MessageFormat = {
   decode: (data) => {
     try {
       return parseWithWholeFloats(decoder.decode(data));
-    } catch {
+    } catch (thrown) {
+      if (thrown instanceof HttpError) throw thrown;
       throw new HttpError('BAD_REQUEST', 'The request is not valid JSON. Send a JSON object, in UTF-8.');
     }
   },
