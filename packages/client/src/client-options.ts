@@ -1,4 +1,11 @@
-import { type AckLevel, type Integers, oneOf, type OptionKind, type OptionNames } from '@antiphon/core';
+import {
+  type AckLevel,
+  type Integers,
+  oneOf,
+  OPTION,
+  type OptionKind,
+  type OptionNames,
+} from '@antiphon/core';
 import type { Consistency, SessionPosition, SessionToken } from '@antiphon/replica';
 import type { ReadNeeds } from './balance/eligibility.js';
 
@@ -27,6 +34,12 @@ export interface ReadOptions {
   readonly timeoutMs?: number;
   /** Ends the wait for an answer. */
   readonly signal?: AbortSignal;
+  /**
+   * Whether the caller goes on from the `position` of the result, as a session does: where a
+   * replica cannot tell it now, another one is asked, and where none can, it is an error (TIMEOUT).
+   * @defaultValue false
+   */
+  readonly placed?: boolean;
   /**
    * Maximum rows of the result, at most 10 000. More are an error (BAD_SQL).
    * @defaultValue 10 000
@@ -60,7 +73,7 @@ export interface ClientStreamOptions extends Pick<
 }
 
 /** What is read in a session: what it promises is fixed. */
-export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after'>;
+export type SessionReadOptions = Omit<ReadOptions, 'consistency' | 'maxLagMs' | 'after' | 'placed'>;
 
 /** What a write waits for, and which one it is. */
 export interface ClientExecuteOptions {
@@ -87,8 +100,11 @@ export interface ClientExecuteOptions {
 /** Rows, and where they come from. */
 export interface ReadResult<R> {
   readonly rows: readonly R[];
-  /** A session token: a read that comes after it shows no less. */
-  readonly position: SessionPosition;
+  /**
+   * A session token: a read that comes after it shows no less. Absent where the replica cannot tell
+   * now, unless `placed` was asked for.
+   */
+  readonly position?: SessionPosition;
   /** Who has answered. */
   readonly replica: string;
 }
@@ -100,7 +116,7 @@ const ABOVE_0: OptionKind = {
 export const READ_OPTIONS: OptionNames<ReadOptions> = {
   ...{ consistency: oneOf('any', 'bounded', 'session', 'strong'), maxLagMs: ABOVE_0, after: true },
   ...{ prefer: oneOf('replicas', 'any', 'primary'), timeoutMs: ABOVE_0, signal: true },
-  ...{ maxRows: ABOVE_0, integers: true },
+  ...{ maxRows: ABOVE_0, integers: true, placed: OPTION.flag },
 };
 const { prefer, timeoutMs, signal, maxRows, integers } = READ_OPTIONS;
 export const SESSION_READ_OPTIONS: OptionNames<SessionReadOptions> = {

@@ -134,11 +134,12 @@ export class Client implements AsyncDisposable {
       timeoutMs = DEFAULT_TIMEOUT_MS,
       signal: given,
       maxRows = MAX_ROWS,
+      placed,
       integers = 'bigint',
     } = options;
     assertIntegers(integers);
     const promise = promiseOf(options);
-    const request: Ask = { sql, params, maxRows, ...promise };
+    const request: Ask = { sql, params, maxRows, ...promise, ...(placed === true && { placed }) };
     const ask: Read<Answer>['ask'] = (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
       const { consistency } = promise;
       const mayWait = consistency === 'session' || consistency === 'bounded';
@@ -151,7 +152,8 @@ export class Client implements AsyncDisposable {
       this.#whileOpen(given, (signal) => this.deps.router.read({ ask, needs, timeoutMs, signal })),
     );
     const rows: readonly unknown[] = rowObjects(value, integers);
-    return { rows: rows as readonly R[], position: value.position, replica };
+    const { position } = value;
+    return { rows: rows as readonly R[], replica, ...(position && { position }) };
   }
 
   /**

@@ -71,9 +71,10 @@ export class Session {
     const after = this.#token;
     const { rows, position } = await this.client.read<R>(sql, params, {
       ...options,
+      placed: true,
       ...(after !== undefined && { after }),
     });
-    this.#saw(position);
+    if (position !== undefined) this.#saw(position);
     return rows;
   }
 

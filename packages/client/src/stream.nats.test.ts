@@ -71,7 +71,7 @@ describe('a stream of rows over NATS', () => {
     }
     expect(expected).toBe(ROWS);
     await cluster.caughtUp();
-    const options = { after: (await client.read('SELECT 1')).position, ...NUMBER };
+    const options = { after: (await client.read('SELECT 1')).position!, ...NUMBER };
     const rows: unknown[] = [];
     for await (const row of client.stream(`${ALL} LIMIT 2 OFFSET ${ROWS - 2}`, [], options)) rows.push(row);
     expect(rows).toEqual([

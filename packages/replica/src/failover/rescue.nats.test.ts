@@ -115,7 +115,7 @@ describe('the rescue ledger', () => {
     const mailbox = remoteRef<MailboxProtocol>(bus, mailboxPrefix(fixture.cluster, 'a'));
     const fresh = await mailbox.ask('query', { sql, params: [], maxRows: 1 });
     for (const replica of [a, b])
-      await replica.query(sql, [], { consistency: 'session', after: fresh.position });
+      await replica.query(sql, [], { consistency: 'session', after: fresh.position! });
     const next = await a.execute([{ sql: "INSERT INTO t VALUES (3, 'three', NULL)" }]);
     for (const replica of [a, b]) await expect(replica.query(sql, [], after)).rejects.toMatchObject(lost);
     const since = { consistency: 'session', after: next.position } as const;
@@ -163,7 +163,7 @@ describe('the rescue ledger', () => {
     const { rows, position } = await reading;
     expect(rows[0]?.[0], 'it was undone').toBe(1n);
     for (const replica of [a, b])
-      await replica.query('SELECT 1', [], { consistency: 'session', after: position });
+      await replica.query('SELECT 1', [], { consistency: 'session', after: position! });
   });
 
   it('I12: what a read has seen of other programs counts for its session as well', async () => {
@@ -177,7 +177,7 @@ describe('the rescue ledger', () => {
     const sql = 'SELECT count(*) FROM t';
     const seen = await mailbox.ask('query', { sql, params: [], maxRows: 1 });
     expect(seen.rows).toEqual([[2n]]);
-    const after = { consistency: 'session', after: seen.position, timeoutMs: 300 } as const;
+    const after = { consistency: 'session', after: seen.position!, timeoutMs: 300 } as const;
     await expect(b.query(sql, [], after), 'it is not there yet').rejects.toMatchObject({ code: 'TIMEOUT' });
     await b.takeOver();
     await expect(b.query(sql, [], after)).rejects.toMatchObject({ code: 'SESSION_LOST' });

@@ -104,7 +104,17 @@ const IS_CHANGING = 'Which replica is the primary is being decided. Call again i
 
 /** Rows, and a session token: a read that comes after it shows no less. */
 export interface PlacedResult extends QueryResult {
-  readonly position: SessionPosition;
+  /**
+   * Absent where nobody can tell: what another program has written has no number yet, and cannot
+   * get one now. A read of a session fails instead.
+   */
+  readonly position?: SessionPosition;
+}
+
+/** For whom it is. */
+export interface PlacedOptions extends QueryOptions {
+  /** Whoever asks goes on from the place: TIMEOUT where there is none, with `behind: true`. */
+  readonly placed?: boolean;
 }
 
 /** As `read`. */
@@ -113,12 +123,13 @@ export function readWithPlace(
   places: ReadPlaces,
   sql: string,
   params: Params,
-  options: QueryOptions,
+  { placed, ...options }: PlacedOptions,
 ): Promise<PlacedResult> {
-  return readThen(scope, sql, params, options, async ({ columns, rows }) => ({
-    ...{ columns, rows },
-    position: await places.now(),
-  }));
+  const isNeeded = placed === true || options.consistency === 'session';
+  return readThen(scope, sql, params, options, async ({ columns, rows }) => {
+    const position = isNeeded ? await places.now().catch(rethrowBehind) : await places.ifKnown();
+    return { columns, rows, ...(position && { position }) };
+  });
 }
 
 /** Throws BAD_SQL, BAD_OPTION, TIMEOUT, ABORTED, LOG_UNAVAILABLE, OVERLOADED, CLOSED. */

@@ -1,5 +1,5 @@
 import { withAbortReason } from '@antiphon/core';
-import { type PlacedResult, type QueryOptions, readWithPlace } from '../read/read.js';
+import { type PlacedOptions, type PlacedResult, readWithPlace } from '../read/read.js';
 import type { Params } from '../write/statement.js';
 import { calledSpan } from '../tracing/spans.js';
 import { traced } from '../tracing/tracer.js';
@@ -15,7 +15,7 @@ export async function placedQuery(
   replica: Replica<unknown>,
   sql: string,
   params: Params = [],
-  options: QueryOptions = {},
+  options: PlacedOptions = {},
 ): Promise<PlacedResult> {
   const inside = insideOf(replica);
   const { scope } = inside;

@@ -1,5 +1,5 @@
 import { OpenStream, type StreamOptions } from '../read/stream.js';
-import { placeOf, type SessionPosition } from '../state/session.js';
+import type { SessionPosition } from '../state/session.js';
 import type { Params } from '../write/statement.js';
 import { insideOf } from './inside.js';
 import { placesOf } from './places-of.js';
@@ -8,7 +8,8 @@ import type { Replica } from './replica.js';
 /** A stream of rows, and a session token: a read that comes after it shows no less. */
 export interface PlacedStream {
   readonly stream: OpenStream;
-  readonly position: SessionPosition;
+  /** Absent where nobody can tell, as for a query. */
+  readonly position?: SessionPosition;
 }
 
 /**
@@ -24,9 +25,9 @@ export async function placedStream(
 ): Promise<PlacedStream> {
   const inside = insideOf(replica);
   const { scope } = inside;
-  let position = placeOf(scope);
+  let position: SessionPosition | undefined;
   const stream = await OpenStream.open(scope, sql, params, options, async () => {
-    position = await placesOf(inside).now();
+    position = await placesOf(inside).ifKnown();
   });
-  return { stream, position };
+  return { stream, ...(position && { position }) };
 }

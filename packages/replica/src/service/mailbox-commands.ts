@@ -101,8 +101,9 @@ export const COMMANDS: RemoteCommands<MailboxProtocol> = {
     const request = record(input);
     if (typeof request['sql'] !== 'string') throw bad('sql', 'a statement');
     const maxRows = whole('maxRows', request['maxRows'] ?? MAX_QUERY_ROWS, MAX_QUERY_ROWS);
-    const { consistency, after, maxLagMs, waitMs, timeoutMs } = request;
+    const { consistency, after, maxLagMs, waitMs, timeoutMs, placed } = request;
     return {
+      ...(placed === true && { placed }),
       sql: request['sql'],
       params: parseParams(request['params']),
       maxRows,

@@ -165,6 +165,8 @@ export interface QueryRequest {
   readonly params: Params;
   readonly maxRows: number;
   readonly consistency?: Consistency;
+  /** The asker goes on from the place of the answer. */
+  readonly placed?: boolean;
   readonly after?: SessionPosition;
   readonly maxLagMs?: number;
   readonly waitMs?: number;

@@ -185,7 +185,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       readonly leave: (options: LeaveOptions) => Promise<Left>;
     },
   ) {
-    this.#places = new ReadPlaces(scope, () => replica.ask('seal'));
+    this.#places = new ReadPlaces(scope, (timeoutMs) => replica.ask('seal', undefined, { timeoutMs }));
     this.#streams = new ServedStreams(scope, this.#places);
   }
 

@@ -1,7 +1,7 @@
 import { AntiphonError, type Row, TaggedValue, type Timer } from '@antiphon/core';
 import type { ReadPlaces } from '../read/read-places.js';
 import { OpenStream, type StreamOptions } from '../read/stream.js';
-import { placeOf, type SessionPosition } from '../state/session.js';
+import type { SessionPosition } from '../state/session.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Params } from '../write/statement.js';
 
@@ -78,18 +78,18 @@ class ServedStream {
     places: ReadPlaces,
   ): Promise<StreamPiece> {
     const { scope } = this;
-    let position = placeOf(scope);
+    let position: SessionPosition | undefined;
     this.#isAsked = true;
     try {
       const wanted = { ...options, signal: this.#ending.signal };
       this.#stream = await OpenStream.open(scope, sql, params, wanted, async () => {
-        position = await places.now();
+        position = await places.ifKnown();
       });
       const { columns } = this.#stream;
       this.#stream.onClosed(() => {
         this.#forget = scope.clock.setTimer(TELL_MS, this.onOver);
       });
-      return { ...(await this.#piece()), columns, position };
+      return { ...(await this.#piece()), columns, ...(position && { position }) };
     } catch (error) {
       this.end();
       throw error;

@@ -33,6 +33,8 @@ describe('session tokens', () => {
     ]) {
       expect(() => parseSessionToken(input)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
     }
+    const many = Object.fromEntries(Array.from({ length: 257 }, (_, index) => [`r${index}`, 1]));
+    expect(() => parseSessionToken(many)).toThrow(/names 257 replicas/);
     expect(parseSessionToken({ generation: 'g', seq: 4n, vector: { a: 1n } })).toEqual({
       generation: 'g',
       seq: 4,

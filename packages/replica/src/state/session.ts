@@ -21,6 +21,9 @@ export interface SessionPosition extends Position {
   readonly vector?: VectorClock;
 }
 
+/** A read that waits looks at each of them whenever something is applied. */
+const MOST_ORIGINS = 256;
+
 /** What a caller may give: the `position` of a result, a position, or a vector. */
 export type SessionToken = SessionPosition | VectorClock;
 
@@ -107,7 +110,12 @@ export function isReached(token: SessionPosition, state: StoreState, appliedSeq:
 
 function parseVector(input: unknown): VectorClock {
   if (!isRecord(input)) throw bad();
-  const counters = Object.entries(input).map(([origin, counter]) => {
+  const entries = Object.entries(input);
+  if (entries.length > MOST_ORIGINS) {
+    const message = `\`after\` names ${entries.length} replicas. A session token names ${MOST_ORIGINS} at most.`;
+    throw new AntiphonError('BAD_OPTION', message);
+  }
+  const counters = entries.map(([origin, counter]) => {
     if (!isWhole(counter)) throw bad();
     return [origin, Number(counter)] as const;
   });

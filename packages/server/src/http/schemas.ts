@@ -99,7 +99,9 @@ export const queryBody = z.strictObject({
 export const queryAnswer = z.object({
   columns: z.array(z.string()),
   rows: z.array(z.record(z.string(), jsonValue)),
-  position: sessionToken,
+  position: sessionToken
+    .optional()
+    .describe('Absent where the replica cannot tell now: another program has locked its database.'),
 });
 
 export const changesQuery = z.strictObject({

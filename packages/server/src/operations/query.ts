@@ -23,7 +23,7 @@ export function queryOf(body: Body, valueOf: ValueOf, maxBytes: number): Operati
   return async (replica, signal) => {
     const result = await placedQuery(replica, sql, values, { ...options, signal });
     const { columns, position } = result;
-    return { columns, rows: rowObjects(result, 'bigint'), position };
+    return { columns, rows: rowObjects(result, 'bigint'), ...(position && { position }) };
   };
 }
 

@@ -145,7 +145,7 @@ export interface QueryAnswer {
   readonly tookMs: number;
   readonly columns: readonly string[];
   readonly rows: readonly Readonly<Record<string, JsonValue>>[];
-  readonly position: SessionPlace;
+  readonly position?: SessionPlace;
 }
 
 /** What a session has seen. */

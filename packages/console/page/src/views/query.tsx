@@ -50,7 +50,7 @@ export function QueryView({ picture }: { readonly picture: Picture }) {
     setResult({ state: 'running', ...(result.state === 'here' && { before: result.answer }) });
     postJson<QueryAnswer>('/v1/cluster/query', bodyOf(asked, picture, session)).then(
       (answer) => {
-        move(advanced(session, answer.position));
+        if (answer.position !== undefined) move(advanced(session, answer.position));
         setResult({ state: 'here', answer });
       },
       (error: unknown) => setResult({ state: 'failed', message: messageOf(error) }),
@@ -210,7 +210,8 @@ function Rows({ answer }: { readonly answer: QueryAnswer }) {
   return (
     <>
       <p class="result" role="status">
-        <strong>{replica}</strong> answered in {measured(tookMs)}, at entry {whole(position.seq)} of the log:{' '}
+        <strong>{replica}</strong> answered in {measured(tookMs)}
+        {position === undefined ? '' : `, at entry ${whole(position.seq)} of the log`}:{' '}
         {counted(rows.length, 'row')}.
       </p>
       {rows.length > MAX_SHOWN && <p class="quiet">The first {MAX_SHOWN} are shown.</p>}
