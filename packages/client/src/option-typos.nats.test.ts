@@ -65,6 +65,10 @@ describeTypos({
     option: 'maxRows',
     call: (options) => shop.session().query('SELECT 1', [], options),
   },
+  'ClientStreamOptions of a client': {
+    option: 'idleMs',
+    call: (options) => shop.stream('SELECT 1', [], options).next(),
+  },
   'ClientExecuteOptions of a client': {
     option: 'requestId',
     call: (options) => shop.execute([{ sql: 'SELECT 1' }], options),
