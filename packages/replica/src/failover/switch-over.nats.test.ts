@@ -4,6 +4,7 @@ import {
   type AppendRequest,
   type AppendResult,
   type Log,
+  type LogReader,
   mailboxPrefix,
   type Topology,
 } from '@antiphon/core';
@@ -64,6 +65,108 @@ describe.each(MODES)('a switchover, %o', (update) => {
     expect([...acknowledged].filter((id) => !present.has(id))).toEqual([]);
     expect(present.size).toBe(acknowledged.size);
     expect(acknowledged.size).toBeGreaterThan(5);
+  });
+});
+
+/** A log of which the replica reads nothing while it is held. */
+class HeldReading {
+  #release: () => void = () => undefined;
+  #free: Promise<void> = Promise.resolve();
+
+  hold(): void {
+    this.#free = new Promise((resolve) => (this.#release = resolve));
+  }
+
+  release(): void {
+    this.#release();
+  }
+
+  readonly of = (real: Log): Log => {
+    const read = async (...args: Parameters<Log['read']>): Promise<LogReader> => {
+      const reader = await real.read(...args);
+      const next: LogReader['next'] = async (limits) => {
+        const entries = await reader.next(limits);
+        await this.#free;
+        return entries;
+      };
+      return { next, ack: (seq) => reader.ack(seq), close: () => reader.close() };
+    };
+    return new Proxy(real, {
+      get(target, name) {
+        if (name === 'read') return read;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+  };
+}
+
+describe('a switchover to one that does not follow yet', () => {
+  const reading = new HeldReading();
+  afterEach(() => reading.release());
+
+  /** b has just taken over, and a has not read that yet. */
+  async function justDeposed(): Promise<{ readonly a: SqliteReplica; readonly b: SqliteReplica }> {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replicaWith({ log: reading.of }, 'a', options);
+    const b = await fixture.replica('b', options);
+    await write(a, 1);
+    await eventually('b has it', async () => (await rowsOf(b, 't')).includes('1'));
+    reading.hold();
+    expect(await b.takeOver()).toMatchObject({ elected: true });
+    return { a, b };
+  }
+
+  it('I7: waits for a primary that was deposed a moment ago, while writes go on', async () => {
+    const { a, b } = await justDeposed();
+    let isOver = false;
+    const over = b.switchOver('a').finally(() => (isOver = true));
+    over.catch(() => undefined);
+    for (let id = 2; id < 6; id++) {
+      await write(b, id);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect([isOver, b.status().lifecycle]).toEqual([false, 'primary']);
+    reading.release();
+    expect(await over).toMatchObject({ elected: true, primary: 'a' });
+    await eventually('a is the primary', () => a.status().lifecycle === 'primary');
+    await write(a, 6);
+    await eventually('both have all', async () => (await rowsOf(b, 't')).includes('6'));
+    expect(await rowsOf(a, 't')).toBe(await rowsOf(b, 't'));
+  });
+
+  it('I7: is refused when its time is up, and has held no write', async () => {
+    const { b } = await justDeposed();
+    const states = new Set<string>();
+    const watching = setInterval(() => states.add(b.status().lifecycle), 5);
+    const error: unknown = await b.switchOver('a', { timeoutMs: 400 }).catch((thrown: unknown) => thrown);
+    clearInterval(watching);
+    expect(error).toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(
+        /^a cannot become the primary: it is still primary after \d+ ms\. b stays the primary\./,
+      ) as string,
+    });
+    expect([...states]).toEqual(['primary']);
+  });
+
+  it('is refused at once where it does not end by itself', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', options);
+    const b = await fixture.replica('b', options);
+    fixture.sql('b', 'CREATE UNIQUE INDEX only_here ON t (v)');
+    await write(a, 1);
+    await write(a, 2);
+    await eventually('b holds', () => b.status().lifecycle === 'holding');
+    const askedMs = performance.now();
+    await expect(a.switchOver('b', { timeoutMs: 20_000 })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringMatching(/^b cannot become the primary now: it is holding\./) as string,
+    });
+    expect(performance.now() - askedMs).toBeLessThan(5000);
+    await write(a, 3);
   });
 });
 

@@ -1,30 +1,32 @@
-import { remoteRef, type ActorRef } from '@antiphon/actor';
+import type { ActorRef } from '@antiphon/actor';
 import {
   AntiphonError,
   counterOf,
   type AppendResult,
   checkOptions,
+  durationText,
   encodeEpochRecord,
   EPOCH_ORIGIN,
   type EpochRecord,
-  mailboxPrefix,
   newestEpoch,
   type OptionNames,
   sentence,
+  sleep,
   toAntiphonError,
 } from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
-import type { PeerProtocol, Standing } from '../state/peer.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertTimeout } from '../wait/deadline.js';
+import { lookAtSuccessor, type Successor } from './successor.js';
 import { assertFailover, type TakenOver } from './take-over.js';
 
 /** How long writes may wait. */
 export interface SwitchOverOptions {
   /**
-   * In milliseconds. Whatever is not done by then is taken back, and this replica stays the
-   * primary; that takes as long again at most.
+   * In milliseconds. First, for so long at most, the other one may come to where it follows, while
+   * writes go on. Then writes wait: whatever is not done by then is taken back, and this replica
+   * stays the primary; that takes as long again at most.
    * @defaultValue 10 000
    */
   readonly timeoutMs?: number;
@@ -34,12 +36,10 @@ export interface SwitchOverOptions {
 
 const SWITCH_OVER_OPTIONS: OptionNames<SwitchOverOptions> = { timeoutMs: true, signal: true };
 const DEFAULT_TIMEOUT_MS = 10_000;
-const ASK_MS = 2000;
+/** Between two looks at a successor that does not follow yet. */
+const LOOK_MS = 100;
 /** Draining, handing over, taking it back: writes are held until the last of them is over. */
 const STEPS = 3;
-/** Writes would wait for too long until it has read them. */
-const MOST_BEHIND_ENTRIES = 1000;
-
 /** What became of a switchover. */
 export interface SwitchedOver extends TakenOver {
   /** For so long, writes waited; milliseconds. */
@@ -87,7 +87,8 @@ export function handOver(
 }
 
 class SwitchOver {
-  readonly #before: number;
+  /** The number of the epoch that it ends. */
+  #before = 0;
 
   constructor(
     private readonly scope: ReplicaScope,
@@ -95,15 +96,16 @@ class SwitchOver {
     private readonly to: string,
     private readonly waiting: Waiting,
     private readonly failing = { takesBack: true },
-  ) {
-    this.#before = newestEpoch(scope.store.state()).number;
-  }
+  ) {}
 
   async run(): Promise<SwitchedOver> {
     await this.scope.members.lookUp([this.to]);
     this.#assertPrimary();
     const successor = await this.#successor();
+    // Another one may have taken over meanwhile.
+    this.#assertPrimary();
     const { clock, health } = this.scope;
+    this.#before = newestEpoch(this.scope.store.state()).number;
     const sinceMs = clock.monotonicMs();
     health.handle('hand-over');
     let isBegun = false;
@@ -142,36 +144,36 @@ class SwitchOver {
     );
   }
 
-  #absent(thrown: unknown): AntiphonError {
-    const error = toAntiphonError(thrown);
-    const { id, cluster } = this.scope;
-    if (error.code !== 'NO_ACTOR' && error.code !== 'TIMEOUT') return error;
-    return new AntiphonError(
-      'NO_ACTOR',
-      `${this.to} does not answer, so it cannot become the primary. ${id} stays the primary. Start ${this.to}, or name another replica.`,
-      { cause: error, context: { cluster, replica: this.to } },
-    );
-  }
-
-  async #successor(): Promise<{ readonly standing: Standing; readonly instance: string }> {
-    const { bus, cluster, positions } = this.scope;
-    const { to } = this;
-    const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, to));
-    const limit = { ...this.waiting, timeoutMs: Math.min(ASK_MS, this.waiting.timeoutMs) };
-    const [{ instance, lifecycle }, standing] = await Promise.all([
-      mailbox.ask('ping', undefined, limit),
-      mailbox.ask('standing', undefined, limit),
-    ]).catch((thrown: unknown) => {
-      throw this.#absent(thrown);
-    });
-    const behind = positions.passed - standing.seq;
-    if (lifecycle === 'following' && behind <= MOST_BEHIND_ENTRIES) return { standing, instance };
-    const why = lifecycle === 'following' ? `${behind} entries behind` : lifecycle;
-    throw new AntiphonError(
-      'BAD_OPTION',
-      `${to} cannot become the primary now: it is ${why}. Choose another one, or wait until it follows.`,
-      { context: { cluster, replica: to } },
-    );
+  /**
+   * A state that ends by itself is waited for, and writes go on meanwhile: a primary that was
+   * deposed a moment ago still undoes what only it has. Where this replica is about to end, there
+   * is no time for that.
+   */
+  async #successor(): Promise<Successor> {
+    const { clock, id, cluster } = this.scope;
+    const { timeoutMs, signal } = this.waiting;
+    const sinceMs = clock.monotonicMs();
+    const patienceMs = this.failing.takesBack ? timeoutMs : 0;
+    for (;;) {
+      const { successor, obstacle, isPassing } = await lookAtSuccessor(this.scope, this.to, this.waiting);
+      if (obstacle === undefined) return successor;
+      const waitedMs = clock.monotonicMs() - sinceMs;
+      const context = { cluster, replica: this.to };
+      if (!isPassing || patienceMs === 0)
+        throw new AntiphonError(
+          'BAD_OPTION',
+          `${this.to} cannot become the primary now: it is ${obstacle}. Choose another one, or wait until it follows.`,
+          { context },
+        );
+      if (waitedMs >= patienceMs)
+        throw new AntiphonError(
+          'TIMEOUT',
+          `${this.to} cannot become the primary: it is still ${obstacle} after ${durationText(waitedMs)}. ${id} stays the primary. ` +
+            'Wait until it follows, or choose another one.',
+          { context },
+        );
+      await sleep(clock, Math.min(LOOK_MS, patienceMs - waitedMs), signal);
+    }
   }
 
   /** Everything that was written is in the log, and counts there. */
@@ -187,7 +189,7 @@ class SwitchOver {
    * Appends the record, and rejects when it is certainly not there. Without an answer it may be:
    * then it is read.
    */
-  #refused({ standing, instance }: { standing: Standing; instance: string }): Promise<never> {
+  #refused({ standing, instance }: Successor): Promise<never> {
     const { log, clock, id, positions, store } = this.scope;
     const record: EpochRecord = {
       ...{ epoch: this.#before + 1, primary: this.to, instance, after: standing.lastCounter },
