@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { abortError, AntiphonError, type Row, type RowStream } from '@antiphon/core';
 import { endProgram, startProgram } from './reading-program.js';
 import type { StreamOrder, StreamReply, StreamRequest } from './stream-protocol.js';
@@ -76,6 +77,10 @@ export class ProcessStream implements RowStream {
     this.#ahead = undefined;
     this.signal.removeEventListener('abort', this.#onAbort);
     endProgram(this.#process);
+    // One that cannot be killed must not keep this process alive.
+    this.#process.unref();
+    this.#process.channel?.unref();
+    (this.#process.stderr as Socket | null)?.unref();
     this.onEnd();
   }
 

@@ -1,5 +1,6 @@
 import { abortError, AntiphonError, TaggedValue, type Value } from '@antiphon/core';
 import { ReaderChild, type Reading } from './reader-child.js';
+import { programsGone } from './reading-program.js';
 import { storeClosed } from './errors.js';
 import type { ReadRequest, ReadResult } from './reader-protocol.js';
 
@@ -14,7 +15,6 @@ const MOST_AT_ONCE = 64;
 const NEWEST_SHARE = 0.1;
 /** A process beyond those that are kept ends after so long without work. */
 const IDLE_MS = 30_000;
-const CLOSE_MS = 1000;
 
 export interface ReaderOptions {
   readonly file: string;
@@ -224,15 +224,7 @@ export class Reader {
     for (const { reject } of this.#waiting.splice(0)) reject(storeClosed());
     const children = [...this.#members].map(({ child }) => child);
     for (const child of children) child.kill(storeClosed);
-    await new Promise<void>((resolve) => {
-      // Idle processes do not keep this one alive; without this timer it would end before they
-      // have.
-      const limit = setTimeout(resolve, CLOSE_MS);
-      void Promise.all(children.map(({ ended }) => ended)).then(() => {
-        clearTimeout(limit);
-        resolve();
-      });
-    });
+    await programsGone(children.map(({ ended }) => ended));
   }
 }
 

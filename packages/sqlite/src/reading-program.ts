@@ -28,6 +28,22 @@ export function startProgram(
   }
 }
 
+/** A killed process that is in the middle of a read from a dead disk stays, for as long as that does. */
+const GONE_MS = 1000;
+
+/** Until all have ended that were killed; bounded in time, whatever they do. */
+export function programsGone(gone: readonly Promise<void>[]): Promise<void> {
+  return new Promise((resolve) => {
+    // Processes that nobody waits for do not keep this one alive; without this timer it would end
+    // before they have.
+    const limit = setTimeout(resolve, GONE_MS);
+    void Promise.all(gone).then(() => {
+      clearTimeout(limit);
+      resolve();
+    });
+  });
+}
+
 /** One that could not be started has no number: Node.js would end another process, any one. */
 export function endProgram(program: ChildProcess): void {
   if (program.pid !== undefined) program.kill('SIGKILL');

@@ -2,6 +2,7 @@ import type { RowStream } from '@antiphon/core';
 import { abortError, AntiphonError } from '@antiphon/core';
 import { storeClosed } from './errors.js';
 import { ProcessStream } from './process-stream.js';
+import { programsGone } from './reading-program.js';
 import type { StreamRequest } from './stream-protocol.js';
 
 export interface StreamsOptions {
@@ -34,11 +35,11 @@ export class RowStreams {
     return stream;
   }
 
-  /** Bounded in time: they are killed. */
+  /** Whatever they do: bounded in time. */
   async close(): Promise<void> {
     this.#closed = true;
     const open = [...this.#open];
     for (const stream of open) stream.fail(storeClosed());
-    await Promise.all(open.map(({ gone }) => gone));
+    await programsGone(open.map(({ gone }) => gone));
   }
 }
