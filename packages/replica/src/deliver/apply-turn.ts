@@ -149,7 +149,7 @@ export class ApplyTurn {
   }
 
   #plan(entries: readonly LogEntry[]): IntakePlan {
-    const { counters, store, id, instance, authority, ownBegun, hybrid, sync } = this.scope;
+    const { counters, store, id, instance, authority, ownBegun, health, hybrid, sync } = this.scope;
     const state = store.state();
     return Intake.plan(entries, state, intakeRules(this.scope), {
       self: id,
@@ -163,6 +163,7 @@ export class ApplyTurn {
       epoch: newestEpoch(state),
       instance,
       takesWrites: authority.byTerm && (state.writes !== 'refuse' || hasTail(state, id)),
+      isDoubted: health.isAlarmed(HISTORY_ALARM),
       isMember: (origin) => isKnownMember(this.scope, origin, state),
       refused: (seq, batch) => this.#refused.get(`${seq}/${batch}`),
       ...(sync && { synchronous: { certification: sync.certification } }),
@@ -237,6 +238,8 @@ export class ApplyTurn {
     // Own numbers that the log did not have by then are spent: nothing waits for them any more.
     this.#refusedCounter = undefined;
     this.scope.health.clearAlarm(OWN_ALARM);
+    // The next primary says itself what it has.
+    this.scope.health.clearAlarm(HISTORY_ALARM);
   }
 
   /**
@@ -290,7 +293,7 @@ export class ApplyTurn {
   }
 
   #note(notes: readonly IntakeNote[]): void {
-    const { counters, clocks } = this.scope;
+    const { counters, clocks, health } = this.scope;
     for (const note of notes) {
       if (note.type === 'duplicate') counters.duplicates++;
       else if (note.type === 'fenced') counters.fenced++;
@@ -298,6 +301,7 @@ export class ApplyTurn {
       else if (note.type === 'own-refused') this.#ownRefused(note.counter, note.error);
       else if (note.type === 'ahead') clocks.sawAhead(note.origin, note.time);
       else if (note.type === 'primary-lacks') this.#primaryLacks(note.primary, note.has);
+      else if (note.type === 'primary-has') health.clearAlarm(HISTORY_ALARM);
     }
   }
 
@@ -322,7 +326,8 @@ export class ApplyTurn {
     this.scope.health.alarm(
       HISTORY_ALARM,
       `This database has ${formatTransactionId(has)}, and ${primary}, the primary, has not: their copies of the log differed. ` +
-        'Compare them with `antiphon verify`, and start the replica that is wrong with an empty file.',
+        'Compare them with `antiphon verify`, and start the replica that is wrong with an empty file. The alarm ends with ' +
+        'the next write of a primary that has it.',
     );
   }
 

@@ -257,6 +257,13 @@ describe('Intake', () => {
       ...{ type: 'primary-lacks', primary: 'b' },
       has: { origin: 'a', counter: 5 },
     });
+    const seen = [ofB, entry(7, batch(2, 1, { origin: 'b', epoch: 2, context: { a: 5 } }))];
+    const notes = (isDoubted: boolean): readonly string[] =>
+      plan(seen, { a: 5 }, { epoch, isDoubted }, rules).notes.map(({ type }) => type);
+    expect(notes(true), 'the primary has it after all').toEqual([
+      ...['primary-lacks', 'admitted', 'primary-has', 'admitted'],
+    ]);
+    expect(notes(false)).not.toContain('primary-has');
   });
 
   it('I7: a message of a later epoch than is known halts, unless the log has no such record', () => {

@@ -84,6 +84,8 @@ export interface IntakeOptions {
    * another primary they have to leave it.
    */
   readonly takesWrites: boolean;
+  /** The primary has said before that it lacks something that is here. */
+  readonly isDoubted?: boolean;
   /**
    * Known to be acceptable to no replica, for what only the store or the registry could tell;
    * quarantine it.
@@ -113,7 +115,9 @@ export type IntakeNote =
   | { readonly type: 'own-refused'; readonly counter: number; readonly error: AntiphonError }
   | { readonly type: 'ahead'; readonly origin: string; readonly time: number }
   /** This replica has it, and the primary has not: they differ. */
-  | { readonly type: 'primary-lacks'; readonly primary: string; readonly has: TransactionId };
+  | { readonly type: 'primary-lacks'; readonly primary: string; readonly has: TransactionId }
+  /** The primary has all that this replica has, as far as it has said so. Only after the other. */
+  | { readonly type: 'primary-has' };
 
 export interface IntakePlan {
   readonly steps: readonly ApplyStep[];
@@ -410,6 +414,7 @@ export class Intake {
     if (this.rules.primary === undefined || primary === this.options.self) return;
     const has = unknownToPrimary(batch, this.#state.vector, this.options.self);
     if (has !== undefined) this.#notes.push({ type: 'primary-lacks', primary, has });
+    else if (this.options.isDoubted === true) this.#notes.push({ type: 'primary-has' });
   }
 
   /** Of a primary before this one: the log held it, and it was not applied here. */

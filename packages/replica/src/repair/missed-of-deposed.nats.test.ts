@@ -112,3 +112,24 @@ it('I7, I14: a replica that was shown something else in place of a record of an 
   });
   await expect(c.takeOver({ timeoutMs: 1000 })).rejects.toMatchObject({ code: 'LOG_REPLACED' });
 });
+
+it('I3: what the primary lacks and others have is an alarm, until a primary has it', async () => {
+  const { a, b, c, copy } = await missing('async');
+  const isDoubted = (replica: SqliteReplica): boolean =>
+    replica.status().alarms.some(({ name }) => name === 'history');
+  await c.takeOver();
+  await c.execute([{ sql: "INSERT INTO t VALUES (2, 'of c')" }]);
+  await eventually('b says so', () => isDoubted(b));
+  expect(b.status().alarms).toContainEqual(
+    expect.objectContaining({
+      message: expect.stringMatching(/^This database has a:\d+, and c, the primary, has not/) as string,
+    }),
+  );
+  copy.differs = () => false;
+  await b.takeOver();
+  await eventually('b is the primary, and has it', () => b.status().lifecycle === 'primary');
+  await b.execute([set('of b')]);
+  for (const one of [a, c])
+    await eventually('it follows', async () => (await textsOf(one))[0] === 'of b', 20_000);
+  for (const one of [a, b, c]) await eventually('nobody doubts', () => !isDoubted(one));
+});
