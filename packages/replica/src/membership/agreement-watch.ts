@@ -40,6 +40,7 @@ export class AgreementWatch {
         ),
       );
     } catch (error) {
+      if (error instanceof AntiphonError && error.code === 'UNSUPPORTED_FORMAT') return this.#later(error);
       logger.debug({ err: error }, "The cluster's description was not read.");
     } finally {
       this.#looking = false;
@@ -59,6 +60,20 @@ export class AgreementWatch {
         'Find out who deletes keys of the registry.',
     );
     await registry.create(CLUSTER_KEY, encodeClusterDocument(document));
+  }
+
+  /**
+   * A later build has written it, so this one leaves it as it is. It goes on by what it knows, and
+   * could not be started again: somebody has to hear of that while it runs.
+   */
+  #later({ message }: AntiphonError): void {
+    const { health, cluster, id } = this.scope;
+    health.alarm(
+      ALARM,
+      `The description of cluster ${cluster} in the registry is of a later version of Antiphon. ${sentence(message)} ` +
+        `${id} goes on, and cannot start again once it ends: upgrade it before you stop it. If nobody meant to upgrade, ` +
+        'find out who wrote the key "cluster" of the registry, and put its earlier revision back.',
+    );
   }
 
   /** What stands in the place of the description, unless it is one. */

@@ -1,4 +1,10 @@
-import { findClusterDocument, findMember, readSubscription } from '@antiphon/core';
+import {
+  CLUSTER_KEY,
+  encodeControl,
+  findClusterDocument,
+  findMember,
+  readSubscription,
+} from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { expect, it } from 'vitest';
 import { IN_SYNC_KEY } from '../sync/in-sync-set.js';
@@ -73,6 +79,28 @@ it('where nothing readable is left of the description, a replica starts from the
   const store = kvOf(cluster, 'c');
   await cluster.replica('c', OPTIONS);
   await eventually('c has the rows', () => store.rows.has('k2'));
+});
+
+it('a description of a later format is an alarm of those that run, and is left as it is', async () => {
+  await using cluster = await ClusterFixture.start();
+  createKv(cluster, 'a', { k: 'v' });
+  const a = await cluster.replica('a', OPTIONS);
+  const registry = (await cluster.nats()).registry(cluster.cluster);
+  const before = await registry.get(CLUSTER_KEY);
+  if (before === undefined) throw new Error('there is no description');
+  const later = encodeControl({ format: 99, cluster: cluster.cluster });
+  const written = await registry.update(CLUSTER_KEY, later, before.revision);
+  if (written === undefined) throw new Error('somebody else has written it');
+  const told = await eventually('a says that it could not start again', () =>
+    a.status().alarms.find(({ name }) => name === 'registry'),
+  );
+  expect(told.message).toMatch(
+    /is of a later version of Antiphon\. The cluster's description has format 99.* cannot start again once it ends/,
+  );
+  await put(a, 'k2', 'v');
+  expect((await registry.get(CLUSTER_KEY))?.revision).toBe(written.revision);
+  await registry.update(CLUSTER_KEY, before.value, written.revision);
+  await eventually('the alarm is over', () => a.status().alarms.length === 0);
 });
 
 it('junk in the place of any other key stops nothing, and is written over', async () => {
