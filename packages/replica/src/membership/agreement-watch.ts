@@ -71,7 +71,7 @@ export class AgreementWatch {
     health.alarm(
       ALARM,
       `The description of cluster ${cluster} in the registry is of a later version of Antiphon. ${sentence(message)} ` +
-        `${id} goes on, and cannot start again once it ends: upgrade it before you stop it. If nobody meant to upgrade, ` +
+        `${id} goes on, and cannot start again once it ends. Upgrade it before you stop it. If nobody meant to upgrade, ` +
         'find out who wrote the key "cluster" of the registry, and put its earlier revision back.',
     );
   }
