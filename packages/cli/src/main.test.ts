@@ -36,6 +36,7 @@ it('has the commands of this version', () => {
     'run',
     'status',
     'health',
+    'explain',
     'exec',
     'query',
     'outcome',

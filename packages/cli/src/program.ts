@@ -8,6 +8,7 @@ import { defineConflicts } from './commands/conflicts.js';
 import { defineDemo } from './commands/demo.js';
 import { defineDoctor } from './commands/doctor.js';
 import { defineExec } from './commands/exec.js';
+import { defineExplain } from './commands/explain.js';
 import { defineExplainCandidate } from './commands/explain-candidate.js';
 import { defineExplainRead } from './commands/explain-read.js';
 import { defineFailover } from './commands/failover.js';
@@ -38,6 +39,7 @@ const COMMANDS = [
   defineRun,
   defineStatus,
   defineHealth,
+  defineExplain,
   defineExec,
   defineQuery,
   defineOutcome,

@@ -1,15 +1,22 @@
 // Writes docs/errors.md from the table of codes: `npm run docs:errors --workspace packages/core`.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const PAGE = fileURLToPath(new URL('../../../docs/errors.md', import.meta.url));
 
+const OPERATIONS = fileURLToPath(new URL('../../../docs/operations.md', import.meta.url));
+
 const HEADINGS = ['code', 'retriable', 'what it means', 'what to do'];
 
+/** The codes of which docs/operations.md has a section. */
+export function codesWithSection(operations = readFileSync(OPERATIONS, 'utf8')) {
+  return new Set([...operations.matchAll(/^### `([A-Z_]+)`$/gm)].map(([, code]) => code));
+}
+
 /** The page as text; a test compares it with what is in the repository. */
-export function renderErrorsPage(codes) {
+export function renderErrorsPage(codes, sections = codesWithSection()) {
   const rows = Object.entries(codes).map(([code, { retriable, means, do: what }]) => [
-    `\`${code}\``,
+    sections.has(code) ? `[\`${code}\`](operations.md#${code.toLowerCase()})` : `\`${code}\``,
     retriable ? 'yes' : 'no',
     means,
     what,
@@ -21,7 +28,9 @@ export function renderErrorsPage(codes) {
 Everything that Antiphon throws or answers is an \`AntiphonError\` with one of these codes, a message that says what
 happened, the \`context\` that an operator needs (cluster, replica, table, position…), and the \`cause\` where there is one.
 Codes are stable: match on \`code\`, not on the message. Retriable: the same call, unchanged, may succeed later; an error can
-say otherwise for itself in its \`retriable\` property.
+say otherwise for itself in its \`retriable\` property. A code that is a link has a section in
+[operations.md](operations.md), which \`antiphon explain CODE\` prints; an error of the command has the advice of this table
+where its message has none.
 
 ${renderTable([HEADINGS, ...rows])}
 `;

@@ -215,6 +215,7 @@ export {
   toAntiphonError,
   withAbortReason,
 } from './errors/antiphon-error.js';
+export { type AlarmKind, type AlarmName, ALARMS, alarmSection } from './errors/alarms.js';
 export { ERROR_CODES, type ErrorCode } from './errors/codes.js';
 export { redact } from './errors/redact.js';
 export { counted } from './errors/counted.js';

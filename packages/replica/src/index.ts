@@ -62,7 +62,7 @@ export {
 // How it is.
 export type { MemberStatus, ReplicaStatus, SyncStatus } from './replica/status.js';
 export type { LifecycleState } from './config/lifecycle.js';
-export type { Holding, StallReason, Waiting } from './config/standstill.js';
+export type { Alarm, Holding, StallReason, Waiting } from './config/standstill.js';
 export type { ConflictReport } from './state/conflicts.js';
 export type { ConflictList, ShownConflict } from './repair/kept-conflicts.js';
 export type { ClockStatus } from './state/clock-watch.js';

@@ -1,5 +1,5 @@
-import type { ReplicaStatus, SyncStatus } from '@antiphon/replica';
-import { AntiphonError } from '@antiphon/core';
+import type { Alarm, ReplicaStatus, SyncStatus } from '@antiphon/replica';
+import { alarmSection, AntiphonError } from '@antiphon/core';
 import { describe, expect, it } from 'vitest';
 import type { MemberAnswer } from '@antiphon/client';
 import { statusText } from './status-text.js';
@@ -45,6 +45,10 @@ const text = (...answers: MemberAnswer[]): string =>
     terminal: { color: false, interactive: false, columns: 80 },
   });
 
+const alarm = (name: string, message: string): Alarm => {
+  return { name, message, section: alarmSection(name), sinceMs: 1, count: 1 };
+};
+
 describe('statusText', () => {
   it('of an asynchronous cluster has no columns of the other mode', () => {
     const shown = text({ id: 'eu-1', status: ASYNC });
@@ -54,7 +58,7 @@ describe('statusText', () => {
 
   it('says once what several replicas are alarmed about alike', () => {
     const alarmed = (id: string, ...messages: readonly string[]): MemberAnswer => {
-      const alarms = messages.map((message, n) => ({ name: `of ${n}`, message, sinceMs: 1, count: 1 }));
+      const alarms = messages.map((message, n) => alarm(`of ${n}`, message));
       return { id, status: { ...ASYNC, id, alarms } };
     };
     const shown = text(alarmed('eu-1', 'Look.'), alarmed('eu-2', 'Its own.', 'Look.'));
@@ -66,7 +70,7 @@ describe('statusText', () => {
 
   it('shows a primary that is inside of a long write as that, and not as one that has gone', () => {
     const members = [{ id: 'eu-1', silentMs: 23_000, writingMs: 22_100 }];
-    const alarms = [{ name: 'long-write', message: 'Said by followers.', sinceMs: 1, count: 1 }];
+    const alarms = [alarm('long-write', 'Said by followers.')];
     const follower = { ...ASYNC, members, alarms } as unknown as ReplicaStatus;
     const error = new AntiphonError('TIMEOUT', 'No answer.');
     const shown = text(
@@ -98,10 +102,27 @@ describe('statusText', () => {
   it('says once, and loudly, what a replica holds', () => {
     const message = 'This database does not take transaction a:7 of the log';
     const holding = { code: 'APPLY_REFUSED', seq: 12, message, sinceMs: 1, attempts: 3 };
-    const alarms = [{ name: 'apply', message, sinceMs: 1, count: 3 }];
+    const alarms = [alarm('apply', message)];
     const shown = text({ id: 'eu-1', status: { ...ASYNC, lifecycle: 'holding', holding, alarms } });
     expect(shown.split('\n').filter((line) => line.includes(message))).toEqual([`! eu-1 holds: ${message}`]);
     expect(shown).toMatch(/^eu-1 .* holding /m);
+  });
+
+  it('ends with what `antiphon explain` knows about it, each name once, and with nothing where all is well', () => {
+    const clocks = [alarm('clock eu-2', 'Late.'), alarm('not replicated', 'Here only.')];
+    const stalled = { code: 'LOG_REPLACED', message: 'It was cut.', sinceMs: 1 } as const;
+    const shown = text(
+      { id: 'eu-1', error: new AntiphonError('NO_ACTOR', 'Nobody.') },
+      { id: 'eu-2', status: { ...ASYNC, alarms: clocks, quarantined: 2 } },
+      {
+        id: 'eu-3',
+        status: { ...ASYNC, lifecycle: 'stalled', stalled, connection: 'disconnected', quarantined: 1 },
+      },
+    );
+    expect(shown.trimEnd().split('\n').at(-1)).toBe(
+      '  what to do: antiphon explain away quarantined clock not-replicated stalled LOG_REPLACED no-nats',
+    );
+    expect(text({ id: 'eu-1', status: ASYNC })).not.toContain('explain');
   });
 
   it('says loudly of which tables the rows stay in one database, and quietly what else is left out', () => {

@@ -3,6 +3,7 @@ import { primaryOf, writingMsOf } from '@antiphon/client/internal';
 import { counted, sentence } from '@antiphon/core';
 import type { ReplicaStatus, SyncStatus, UpdateSettings } from '@antiphon/replica';
 import { writingPrimary } from '@antiphon/replica/internal';
+import { namesOf } from '../explain/names-of.js';
 import { styled, type Style } from '../output/style.js';
 import { formatTable, type Column } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -46,7 +47,14 @@ export function statusText({ cluster, servers, answers, terminal }: StatusView):
     ...subscriptionLines(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
     ...publishingLines(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
     ...notReplicated(statuses).map((line) => `${styled(terminal, 'dim', line)}\n`),
+    ...whatToDo(answers).map((line) => `${styled(terminal, 'dim', line)}\n`),
   ].join('');
+}
+
+/** Where to read on, when something of it needs attention. */
+function whatToDo(answers: readonly MemberAnswer[]): readonly string[] {
+  const names = namesOf(answers);
+  return names.length === 0 ? [] : [`  what to do: antiphon explain ${names.join(' ')}`];
 }
 
 /** Which replica publishes changes; what is in the way is an alarm. */

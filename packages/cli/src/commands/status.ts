@@ -6,6 +6,7 @@ import { askMembers, type ClusterClient, type MemberAnswer } from '@antiphon/cli
 import { furthestOf, nobodyAnswers, writingMsOf } from '@antiphon/client/internal';
 import { openCluster } from '../cluster/open-cluster.js';
 import { resolveTarget, type TargetOptions } from '../cluster/target.js';
+import { namesOf } from '../explain/names-of.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import type { Terminal } from '../output/terminal.js';
@@ -113,9 +114,8 @@ function show(client: ClusterClient, answers: readonly MemberAnswer[], terminal:
       ...(status ?? {}),
       ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
     }));
-    terminal.out(
-      `${toJson({ cluster: client.cluster, servers: client.nats.servers.split(', '), replicas })}\n`,
-    );
+    const servers = client.nats.servers.split(', ');
+    terminal.out(`${toJson({ cluster: client.cluster, servers, replicas, explain: namesOf(answers) })}\n`);
     return;
   }
   terminal.out(statusText({ cluster: client.cluster, servers: client.nats.servers, answers, terminal }));

@@ -67,7 +67,7 @@ it('a replica that is there and does not answer is not to be started', () => {
 it('a replica that holds fails once, with what refuses it', () => {
   const message = 'This database does not take transaction a:7 of the log: no such table: audit.';
   const holding = { code: 'APPLY_REFUSED', seq: 12, message, sinceMs: 1, attempts: 3 };
-  const alarms = [{ name: 'apply', message, sinceMs: 1, count: 3 }];
+  const alarms = [{ name: 'apply', message, section: 'alarm-apply', sinceMs: 1, count: 3 }];
   const checks = replicaChecks([{ id: 'eu-1', status: { ...STATUS, holding, alarms } }], 1000);
   const about = checks.filter((check) => check.message.includes('no such table'));
   expect(about).toMatchObject([{ grade: 'fail', name: 'eu-1' }]);

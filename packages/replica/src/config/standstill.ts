@@ -54,3 +54,17 @@ export interface Holding {
    */
   readonly nextTryAtMs?: number;
 }
+
+/** What is wrong, and lasts; it ends by itself when its cause is gone. */
+export interface Alarm {
+  /** What it is about, always the same; `clock ID` and `denied OPERATION SUBJECT` name that too. */
+  readonly name: string;
+  /** What has happened, and what to do. */
+  readonly message: string;
+  /** The anchor of the section of docs/operations.md that says more: `alarm-publish`. */
+  readonly section: string;
+  /** Since when, in milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** How often it was found since then. */
+  readonly count: number;
+}

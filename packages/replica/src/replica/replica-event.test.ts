@@ -23,7 +23,10 @@ const holding = {
   attempts: 1,
 };
 const waiting = { origin: 'b', expected: 4, found: 6, seq: 12, reason: 'It is missing.', sinceMs: 5 };
-const alarm = { name: 'clock', message: 'It is late.', sinceMs: 5, count: 1 };
+const alarm = {
+  ...{ name: 'clock', message: 'It is late.', section: 'alarm-clock' },
+  ...{ sinceMs: 5, count: 1 },
+};
 
 const seen = (before: HealthPicture | undefined, now: HealthPicture): string[] =>
   eventsBetween(before, now).map((event) => `${event.type} ${'phase' in event ? event.phase : ''}`.trim());

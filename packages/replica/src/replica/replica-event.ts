@@ -1,10 +1,8 @@
 import type { LogConnection } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
-import type { Holding, StallReason, Waiting } from '../config/standstill.js';
+import type { Alarm, Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { ConflictReport } from '../state/conflicts.js';
-import type { EpochStatus, ReplicaStatus } from './status.js';
-
-type Alarm = ReplicaStatus['alarms'][number];
+import type { EpochStatus } from './status.js';
 
 /** `begin`: it is so now. `end`: it is over. */
 export type EventPhase = 'begin' | 'end';

@@ -1,4 +1,5 @@
 import {
+  alarmSection,
   formatPosition,
   type LeftOut,
   newestEpoch,
@@ -15,7 +16,7 @@ import type { SubscriptionStatus } from '../state/active-subscriptions.js';
 import type { ServingStatus } from '../state/serving.js';
 import type { ClockStatus } from '../state/clock-watch.js';
 import type { ConflictReport } from '../state/conflicts.js';
-import type { Holding, StallReason, Waiting } from '../config/standstill.js';
+import type { Alarm, Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { LifecycleState } from '../config/lifecycle.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Sync } from '../sync/sync.js';
@@ -132,12 +133,7 @@ export interface ReplicaStatus {
   readonly members: readonly MemberStatus[];
   /** What the position has passed and that is missing here. */
   readonly waitingFor: readonly Waiting[];
-  readonly alarms: readonly {
-    readonly name: string;
-    readonly message: string;
-    readonly sinceMs: number;
-    readonly count: number;
-  }[];
+  readonly alarms: readonly Alarm[];
   /**
    * Changes of rows that lost against one that did not know them, or won over one; since this
    * database is a replica.
@@ -235,9 +231,10 @@ export function epochStatus({ authority, store }: ReplicaScope): Pick<ReplicaSta
 }
 
 /** They last as long as NATS says no. */
-export function denialAlarms({ denials }: Pick<ReplicaScope, 'denials'>): ReplicaStatus['alarms'] {
+export function denialAlarms({ denials }: Pick<ReplicaScope, 'denials'>): readonly Alarm[] {
   return (denials?.() ?? []).map(({ operation, subject, message, sinceMs, count }) => {
-    return { name: `denied ${operation} ${subject}`.trimEnd(), message, sinceMs, count };
+    const name = `denied ${operation} ${subject}`.trimEnd();
+    return { name, message, section: alarmSection(name), sinceMs, count };
   });
 }
 

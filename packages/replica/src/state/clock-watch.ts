@@ -1,4 +1,5 @@
 import {
+  type AlarmName,
   AntiphonError,
   type Beat,
   type Clock,
@@ -203,7 +204,7 @@ export class ClockWatch {
     for (const [id, origin] of this.#origins) this.#set(`clock ${id}`, this.#clockOf(id, origin));
   }
 
-  #set(name: string, message: string | undefined): void {
+  #set(name: AlarmName, message: string | undefined): void {
     const { health } = this.deps;
     if (message === undefined) health.clearAlarm(name);
     else health.alarm(name, message);

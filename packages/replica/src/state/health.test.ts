@@ -40,7 +40,8 @@ describe('a hold', () => {
 
 describe('a stall', () => {
   it('ends the alarms of all work that it stops, and no others', () => {
-    for (const name of ['apply', 'publish', 'commit', 'in-sync', 'log', 'clock']) health.alarm(name, name);
+    const all = ['apply', 'publish', 'commit', 'in-sync', 'log', 'clock'] as const;
+    for (const name of all) health.alarm(name, name);
     health.stall(drift(['t']));
     expect(names()).toEqual(['log', 'clock']);
     // An answer that was still under way.

@@ -1,6 +1,14 @@
-import { AntiphonError, type Clock, type Gap, type Role, sentence } from '@antiphon/core';
+import {
+  type AlarmName,
+  alarmSection,
+  AntiphonError,
+  type Clock,
+  type Gap,
+  type Role,
+  sentence,
+} from '@antiphon/core';
 import { nextState, type LifecycleEvent, type LifecycleState } from '../config/lifecycle.js';
-import type { Holding, StallReason, Waiting } from '../config/standstill.js';
+import type { Alarm, Holding, StallReason, Waiting } from '../config/standstill.js';
 import type { Logger } from '../config/logger.js';
 
 /** A process that goes on would do harm, or nothing: it ends, and says so with its exit code. */
@@ -11,10 +19,10 @@ const MAX_ALARMS = 32;
  * Alarms of work that a stall stops: what was in its way may be gone, and nobody tries any more.
  * When replication goes on, whatever is still in the way is noticed again.
  */
-const STOPPED_BY_STALL: ReadonlySet<string> = new Set(['apply', 'publish', 'commit', 'in-sync']);
+const STOPPED_BY_STALL: ReadonlySet<AlarmName> = new Set(['apply', 'publish', 'commit', 'in-sync'] as const);
 
 /** Alarms of what only a primary does; the next one, or the same in the next epoch, begins anew. */
-const OF_A_REIGN: ReadonlySet<string> = new Set(['publish', 'commit']);
+const OF_A_REIGN: ReadonlySet<AlarmName> = new Set(['publish', 'commit'] as const);
 
 /**
  * A table that has another shape than the cluster agreed on loses nothing, and what it cannot take
@@ -36,7 +44,7 @@ export class Health {
   #holding: Holding | undefined;
   #waiting: readonly Waiting[] = [];
   #gaps: readonly Gap[] = [];
-  readonly #alarms = new Map<string, { message: string; sinceMs: number; count: number }>();
+  readonly #alarms = new Map<AlarmName, { message: string; sinceMs: number; count: number }>();
   readonly #listeners = new Set<(state: LifecycleState) => void>();
   readonly #watchers = new Set<() => void>();
   constructor(
@@ -82,8 +90,8 @@ export class Health {
     return `Transaction ${origin}:${expected} is missing here: ${sentence(reason)}`;
   }
 
-  get alarms(): readonly { name: string; message: string; sinceMs: number; count: number }[] {
-    return [...this.#alarms].map(([name, alarm]) => ({ name, ...alarm }));
+  get alarms(): readonly Alarm[] {
+    return [...this.#alarms].map(([name, alarm]) => ({ name, section: alarmSection(name), ...alarm }));
   }
 
   /** Replication goes on; neither stalled nor ending. */
@@ -259,7 +267,7 @@ export class Health {
   }
 
   /** Logged when it begins; later only counted. At most MAX_ALARMS kinds are kept. */
-  alarm(name: string, message: string): void {
+  alarm(name: AlarmName, message: string): void {
     if (!this.replicating && STOPPED_BY_STALL.has(name)) return;
     const known = this.#alarms.get(name);
     if (known !== undefined) {
@@ -272,11 +280,11 @@ export class Health {
     }
   }
 
-  isAlarmed(name: string): boolean {
+  isAlarmed(name: AlarmName): boolean {
     return this.#alarms.has(name);
   }
 
-  clearAlarm(name: string): void {
+  clearAlarm(name: AlarmName): void {
     if (!this.#alarms.delete(name)) return;
     this.logger.info({ alarm: name }, 'The alarm is over.');
     this.#changed();

@@ -48,6 +48,10 @@ const GAUGES: Readonly<
     help: 'Changes that lost against one that did not know them.',
     of: ({ conflicts }) => conflicts,
   },
+  missing: {
+    help: 'Origins of which a transaction is missing here.',
+    of: ({ waitingFor }) => waitingFor.length,
+  },
   quarantined: { help: 'Messages that are quarantined here.', of: ({ quarantined }) => quarantined },
   rescued: { help: 'Transactions in the rescue ledger, undecided.', of: ({ rescued }) => rescued },
   alarms: { help: 'How many alarms there are.', of: ({ alarms }) => alarms.length },
@@ -80,7 +84,7 @@ export interface Gauged {
 export class ServerMetrics {
   readonly #registry = new Registry();
   readonly #gauges = new Map<string, Gauge>();
-  readonly #alarm: Gauge<'name'>;
+  readonly #alarm: Gauge<'name' | 'section'>;
   readonly #info: Gauge<'id' | 'cluster' | 'version' | 'role' | 'lifecycle'>;
   readonly #duration: Histogram<'method' | 'route' | 'status'>;
   readonly #dropped: Counter;
@@ -96,8 +100,8 @@ export class ServerMetrics {
     const labelNames = ['id', 'cluster', 'version', 'role', 'lifecycle'] as const;
     this.#alarm = new Gauge({
       name: 'antiphon_alarm',
-      help: 'The alarms, by name.',
-      labelNames: ['name'],
+      help: 'The alarms, by name, and the section of docs/operations.md for each.',
+      labelNames: ['name', 'section'],
       registers,
     });
     this.#info = new Gauge({ name: 'antiphon_info', help: 'What this replica is.', labelNames, registers });
@@ -156,7 +160,7 @@ export class ServerMetrics {
     this.#info.reset();
     this.#info.set({ id, cluster, version, role, lifecycle }, 1);
     this.#alarm.reset();
-    for (const { name } of status.alarms) this.#alarm.set({ name }, 1);
+    for (const { name, section } of status.alarms) this.#alarm.set({ name, section }, 1);
     this.#inFlight.set(this.gauged.requests.taken);
     this.#streams.set(this.gauged.streams.taken);
     const { listening } = this.gauged.subjects;

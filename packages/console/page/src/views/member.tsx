@@ -5,7 +5,6 @@ import { conditionOf, isDrained, partOf, syncOf } from '../model/condition.js';
 import { bytes, counted, dateAndTime, lasting, measured, sentence, whole } from '../model/format.js';
 import type { Observed } from '../model/observe.js';
 import { newestOf } from '../model/samples.js';
-import { pageFor } from '../model/ways-back.js';
 import { Action, type Question } from '../parts/confirmation.js';
 import { Empty, Panel } from '../parts/panel.js';
 import { Prose } from '../parts/prose.js';
@@ -177,16 +176,11 @@ function Troubles({ status }: { readonly status: Status }) {
             name="stalled"
             text={stalled.message}
             since={since(stalled.sinceMs)}
-            page="docs/lost-log.md"
+            explain={stalled.code}
           />
         )}
         {holding && (
-          <Trouble
-            name="holds"
-            text={holding.message}
-            since={since(holding.sinceMs)}
-            page="docs/cli.md, quarantine"
-          />
+          <Trouble name="holds" text={holding.message} since={since(holding.sinceMs)} explain="holding" />
         )}
         {waitingFor.map(({ origin, expected, reason, answer, sinceMs }) => (
           <Trouble
@@ -194,11 +188,17 @@ function Troubles({ status }: { readonly status: Status }) {
             name={`waits for ${origin}:${expected}`}
             text={`${sentence(reason)} ${answer === undefined ? '' : sentence(answer)}`}
             since={since(sinceMs)}
-            page="docs/lost-log.md, A transaction that nobody keeps"
+            explain="waiting"
           />
         ))}
-        {alarms.map(({ name, message, sinceMs }) => (
-          <Trouble key={name} name={name} text={message} since={since(sinceMs)} page={pageFor(name)} />
+        {alarms.map(({ name, message, section, sinceMs }) => (
+          <Trouble
+            key={name}
+            name={name}
+            text={message}
+            since={since(sinceMs)}
+            explain={section.replace('alarm-', '')}
+          />
         ))}
       </ul>
     </Panel>
@@ -209,10 +209,11 @@ interface TroubleProps {
   readonly name: string;
   readonly text: string;
   readonly since: string;
-  readonly page: string | undefined;
+  /** What `antiphon explain` is asked for it. */
+  readonly explain: string;
 }
 
-function Trouble({ name, text, since, page }: TroubleProps) {
+function Trouble({ name, text, since, explain }: TroubleProps) {
   return (
     <li>
       <p>
@@ -221,7 +222,9 @@ function Trouble({ name, text, since, page }: TroubleProps) {
       <p>
         <Prose text={sentence(text)} />
       </p>
-      {page !== undefined && <p class="quiet">More: {page}</p>}
+      <p class="quiet">
+        More: <code>antiphon explain {explain}</code>, or docs/operations.md
+      </p>
     </li>
   );
 }
