@@ -59,6 +59,32 @@ const file = (id: string): string => join(folder.path, `${id}.db`);
 const open = (id: string, options = {}): Promise<WatchedPage> =>
   WatchedPage.open(browser, urlOf(id), options);
 
+const SHOP_IDS = ['eu-1', 'eu-2', 'eu-3'];
+
+/** The one that takes writes, as its probe says. */
+function primary(): Promise<string> {
+  const takesWrites = async (id: string): Promise<boolean> =>
+    (await fetch(`${urlOf(id)}primary`).catch(() => undefined))?.status === 200;
+  return eventually(
+    'there is a primary',
+    async () => {
+      const answers = await Promise.all(SHOP_IDS.map(takesWrites));
+      return SHOP_IDS.find((_, index) => answers[index]);
+    },
+    { timeoutMs: PATIENCE_MS },
+  );
+}
+
+async function handOverTo(to: string): Promise<void> {
+  if ((await primary()) !== to) {
+    const headers = { 'content-type': 'application/json' };
+    const options = { method: 'POST', headers, body: JSON.stringify({ to }) };
+    const answer = await fetch(`${urlOf('eu-2')}v1/admin/switchover`, options);
+    expect(answer.status, await answer.text()).toBe(200);
+  }
+  await eventually('it takes writes', async () => (await primary()) === to, { timeoutMs: PATIENCE_MS });
+}
+
 describe.skipIf(CHROMIUM === undefined)(
   `the console${CHROMIUM === undefined ? `: ${NO_CHROMIUM}` : ''}`,
   () => {
@@ -291,6 +317,45 @@ describe.skipIf(CHROMIUM === undefined)(
         .getByText('failover')
         .first()
         .waitFor();
+      expect(shown.faults).toEqual([]);
+      await shown.close();
+    });
+
+    it('asks anew for each entry of a ledger: what is in the way of one forces no other', async () => {
+      await handOverTo('eu-1');
+      for (const n of [1, 2]) {
+        running.get('eu-1')!.child.kill('SIGKILL');
+        await running.get('eu-1')!.ended;
+        sqlite3(file('eu-1'), `UPDATE orders SET state = 'lost-${n}' WHERE id = 1`);
+        const successor = await primary();
+        sqlite3(file(successor), `UPDATE orders SET state = 'kept-${n}' WHERE id = 1`);
+        await run('eu-1');
+        await handOverTo('eu-1');
+      }
+      const shown = await open('eu-2');
+      const { page } = shown;
+      await page.goto(`${urlOf('eu-2')}#/rescue`);
+      const entries = page.getByRole('button', { name: /^eu-1:\d+$/ });
+      await eventually('both are there', async () => (await entries.count()) === 2, {
+        timeoutMs: PATIENCE_MS,
+      });
+      const dialog = page.getByRole('dialog');
+      const writeAgain = async (index: number): Promise<unknown> => {
+        await entries.nth(index).click();
+        await page.getByRole('button', { name: 'Write again' }).click();
+        await dialog.getByText('nothing is written, and the row is shown').waitFor();
+        const asked = page.waitForRequest((request) => request.url().endsWith('/v1/admin/rescue/reapply'));
+        await dialog.getByRole('button', { name: 'Write it again' }).click();
+        await dialog.getByText('1 row on eu-1 in the way. Nothing was written.').waitFor();
+        await dialog.getByRole('button', { name: 'Close' }).click();
+        return (await asked).postDataJSON();
+      };
+      expect(await writeAgain(0)).toMatchObject({ replica: 'eu-1', force: false });
+      await page.getByRole('button', { name: 'Write again' }).click();
+      await dialog.getByText(/^Write eu-1:\d+ over the rows that are in the way\?$/).waitFor();
+      await dialog.getByRole('button', { name: 'Cancel' }).click();
+      expect(await writeAgain(1)).toMatchObject({ replica: 'eu-1', force: false });
+      expect(sqlite3(file('eu-1'), 'SELECT state FROM orders').stdout).toBe('kept-2');
       expect(shown.faults).toEqual([]);
       await shown.close();
     });
