@@ -18,10 +18,11 @@ const LEAST_QUOTED = 14;
 const EXAMPLE = new RegExp(
   [
     ...['…', 'error: ', ' {2,}', '"', String.raw`\[[A-Z_]+\]`, String.raw`\b[A-Z]+_[A-Z]+\b`],
+    ...['entry of the log was', 'ANTIPHON_shop', 'nats://', String.raw`\(only here`],
     ...[String.raw`\b(?:eu-\d|shop|orders(?:_search)?|stock|notes|max_bytes|totals)\b`, "'A-7'"],
     ...[String.raw`\d[\dTZ:.-]*(?: (?:s|min)\b)?`, String.raw`\brows were\b`, String.raw`\breplicas? is\b`],
     ...[String.raw`\((?:once|table|reconnecting)\b`, 'and its changes', 'What it changed', 'the view'],
-    ...['Start the primary', 'it is rewinding', 'publish to'],
+    ...['Start the primary', 'it is rewinding', 'publish to', 'the publish'],
   ].join('|'),
 );
 /** SQLite and nats-server say these. */

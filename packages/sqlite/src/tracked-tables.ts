@@ -110,7 +110,7 @@ function changeBack(connection: Connection, { name }: TrackedTable): string {
   const reason = findUncapturedTables(connection, []).find(({ table }) => table === name)?.reason;
   if (reason === undefined)
     return (
-      'Nothing was applied, and nothing is lost. Change it back (drop a column that was added). ' +
+      'Nothing was applied, and nothing is lost. Change it back (drop a column or a unique index that was added). ' +
       'Replication resumes automatically.'
     );
   return (

@@ -56,7 +56,8 @@ export class PrimaryWatch {
     const patienceMs = MISSED_BEATS * limits.beatMs;
     if (primary === undefined || silentMs < patienceMs) return health.clearAlarm(PRIMARY_ALARM);
     if (nowMs - this.#listeningSinceMs < patienceMs) return;
-    const since = new Date(clock.nowMs() - silentMs).toISOString();
+    // In seconds, so that all who have heard the same say the same.
+    const since = new Date(clock.nowMs() - silentMs).toISOString().replace(/\.\d+/, '');
     health.alarm(PRIMARY_ALARM, goneText(primary.record.id, since));
   }
 

@@ -1,4 +1,11 @@
-import { AntiphonError, FIRST_ENTRY_SEQ, isSameEntry, type LogIdentity, sentence } from '@antiphon/core';
+import {
+  AntiphonError,
+  counted,
+  FIRST_ENTRY_SEQ,
+  isSameEntry,
+  type LogIdentity,
+  sentence,
+} from '@antiphon/core';
 import { Deadline } from '../wait/deadline.js';
 import { assertReadable, assertSameLog } from '../log/log-check.js';
 import { OwnEntries } from '../log/own-entries.js';
@@ -117,7 +124,7 @@ export class LogWatch {
     if (removed === 0) return health.clearAlarm(REMOVED_ALARM);
     health.alarm(
       REMOVED_ALARM,
-      `${removed} of the log's entries were removed from between others (\`nats stream rmm\`, or a purge of one ` +
+      `${counted(removed, 'entry', 'entries')} of the log ${removed === 1 ? 'was' : 'were'} removed from between others (\`nats stream rmm\`, or a purge of one ` +
         'subject). A replica that has not read them stops there, and so does one with an empty file. What they held ' +
         'is only in the databases that read them before. Copy one of these, and begin a new log from it ' +
         '(docs/lost-log.md, way 4).',
