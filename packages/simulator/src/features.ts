@@ -11,6 +11,8 @@ export interface Features {
    * Tables with every kind of key, foreign key and trigger, and statements of every kind on them.
    */
   readonly randomTables: boolean;
+  /** Some of those tables have a unique index in the place of a primary key. */
+  readonly indexKeys: boolean;
   /** Rows of the fixed tables that move to another key, and unique values that change hands. */
   readonly moves: boolean;
   /** Other programs that change the schema while replicas run. */
@@ -42,6 +44,7 @@ export interface Features {
 
 export const NO_FEATURES: Features = {
   randomTables: false,
+  indexKeys: false,
   moves: false,
   schemaChanges: false,
   restores: false,
@@ -76,13 +79,14 @@ export function chooseFeatures(
     inspections: random.chance(0.3),
     subscriptions: random.chance(0.25),
     separateParts: random.chance(0.2),
+    indexKeys: random.fork('keys').chance(0.5),
     ...drawFailover(random.fork('failover'), topology),
   };
   const features = { ...drawn, ...given };
   return { ...features, terms: features.terms || features.takeovers };
 }
 
-/** From chances of their own: the other features of a seed stay what they were. */
+/** As `indexKeys`, from chances of their own: the other features of a seed stay what they were. */
 function drawFailover(random: Random, topology: string): Pick<Features, 'terms' | 'takeovers'> {
   const terms = topology === 'primary-replica' && random.chance(0.4);
   return { terms, takeovers: terms && random.chance(0.6) };

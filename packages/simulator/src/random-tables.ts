@@ -17,6 +17,7 @@ export interface RandomTables {
 interface TableWishes {
   readonly rowVersions: boolean;
   readonly certified: boolean;
+  readonly indexKeys: boolean;
 }
 
 const MOST_DRAWS = 40;
@@ -28,7 +29,8 @@ export async function chooseTables(
   wishes: TableWishes,
 ): Promise<RandomTables | undefined> {
   for (let draw = 0; draw < MOST_DRAWS; draw++) {
-    const schema = randomSchema(random, { multiWriter: wishes.rowVersions });
+    const { rowVersions: multiWriter, indexKeys } = wishes;
+    const schema = randomSchema(random, { multiWriter, indexKeys });
     const filling = Array.from({ length: random.int(0, 8) }, () => randomStatement(random, schema.tables));
     const setup = [...filling, ...schema.tables.flatMap(withoutNullKeys)];
     const replicated = await replicatedTables(schema, setup, folder, wishes);

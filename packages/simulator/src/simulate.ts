@@ -271,7 +271,8 @@ class Simulation {
     const [creator] = this.#nodes;
     if (!options.features.randomTables || creator === undefined) return;
     const certified = options.topology === 'multi-primary' && options.update === 'sync';
-    const wishes = { rowVersions: this.#check.rows.lastWriterWins, certified };
+    const { indexKeys } = options.features;
+    const wishes = { rowVersions: this.#check.rows.lastWriterWins, certified, indexKeys };
     const random = this.#random.fork('tables');
     this.#randomTables = await chooseTables(random, this.#folder.path, wishes);
     if (this.#randomTables === undefined) return;

@@ -117,14 +117,29 @@ function readIndex(
 }
 
 interface Indexes {
+  /** Of the primary key, or of the unique index that takes its place. */
   readonly key: readonly IndexedColumn[] | undefined;
+  /** Without the key's. */
   readonly unique: readonly UniqueIndex[];
   readonly unsupported: string | undefined;
 }
 
-function readIndexes(connection: Connection, table: string, columns: readonly LocalColumn[]): Indexes {
+/**
+ * Constraints before indexes, the oldest first: an index that is created later is the last. The
+ * schema does not list the primary key of a table WITHOUT ROWID.
+ */
+function readIndexes(
+  connection: Connection,
+  table: string,
+  columns: readonly LocalColumn[],
+  hasPrimaryKey: boolean,
+): Indexes {
   const listed = connection
-    .statement('SELECT name, "unique", origin, partial FROM pragma_index_list(?)')
+    .statement(
+      `SELECT l.name, l."unique", l.origin, l.partial FROM pragma_index_list(?) AS l
+         LEFT JOIN sqlite_schema AS s ON s.type = 'index' AND s.name = l.name
+       ORDER BY l.origin = 'c', s.rowid`,
+    )
     .all(table) as {
     name: string;
     unique: number;
@@ -144,7 +159,10 @@ function readIndexes(connection: Connection, table: string, columns: readonly Lo
     const odd = indexed.find(({ collation }) => !BUILT_IN_COLLATIONS.has(collation.toUpperCase()));
     if (odd !== undefined)
       unsupported = `its index ${index.name} uses the collation ${odd.collation}, which only the program that defines it can compare with`;
-    if (index.origin === 'pk') {
+    const isKey = hasPrimaryKey
+      ? index.origin === 'pk'
+      : key === undefined && index.partial === 0 && indexed.every(({ column }) => columns[column]?.notNull);
+    if (isKey) {
       key = indexed;
       continue;
     }
@@ -214,11 +232,12 @@ function unsupportedReason(
   listed: ListedTable,
   table: LocalTable,
   indexes: Indexes,
-  { hasKey, references }: { readonly hasKey: boolean; readonly references: References },
+  references: References,
 ): string | undefined {
   if (listed.type === 'virtual') return 'it is a virtual table; its content lives outside of ordinary rows';
   if (listed.type === 'shadow') return 'it belongs to a virtual table';
-  if (!hasKey) return 'it has no primary key, so a row cannot be told from another: add a PRIMARY KEY';
+  if (table.key.length === 0)
+    return 'it has no primary key and no unique index of NOT NULL columns, so a row cannot be told from another: add a PRIMARY KEY';
   if (table.columns.length > MAX_COLUMNS)
     return `it has ${table.columns.length} columns, and ${MAX_COLUMNS} is the most that can be captured: split it`;
   return (
@@ -244,7 +263,7 @@ function inspectTable(connection: Connection, listed: ListedTable, references: R
     .sort((a, b) => a.pk - b.pk);
   const indexes =
     listed.type === 'table'
-      ? readIndexes(connection, listed.name, columns)
+      ? readIndexes(connection, listed.name, columns, ordered.length > 0)
       : { key: undefined, unique: [], unsupported: undefined };
   const rowidKey = indexes.key === undefined && ordered.length === 1;
   const hiddenRowid = listed.wr === 0 && !rowidKey ? rowidName(all) : undefined;
@@ -264,10 +283,7 @@ function inspectTable(connection: Connection, listed: ListedTable, references: R
     rules: listed.type === 'table' ? rowRules(connection, listed) : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
-  const reason = unsupportedReason(connection, listed, table, indexes, {
-    hasKey: ordered.length > 0,
-    references,
-  });
+  const reason = unsupportedReason(connection, listed, table, indexes, references);
   return reason === undefined
     ? { type: 'supported', table }
     : { type: 'unsupported', table, reason, isData: listed.type === 'table' };

@@ -88,6 +88,31 @@ describe('inspect and install', () => {
     directory.remove();
   });
 
+  it('takes the first unique index of NOT NULL columns for the key, where there is no primary key', async () => {
+    const directory = new Directory();
+    directory.shell(
+      'x',
+      `CREATE TABLE made (a TEXT NOT NULL, b INT NOT NULL, c, UNIQUE (c), UNIQUE (b, a), UNIQUE (a));
+      CREATE TABLE given (a TEXT NOT NULL COLLATE NOCASE, b INT NOT NULL);
+      CREATE UNIQUE INDEX older ON given (a) WHERE b > 0; CREATE UNIQUE INDEX old ON given (b, a);
+      CREATE UNIQUE INDEX new ON given (a);
+      CREATE TABLE both (id TEXT PRIMARY KEY, a INT NOT NULL UNIQUE);
+      CREATE TABLE clustered (a INT NOT NULL UNIQUE, id TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID;
+      CREATE TABLE maybe (a INT NOT NULL, b, UNIQUE (a, b)); CREATE TABLE some (a INT NOT NULL);
+      CREATE UNIQUE INDEX part ON some (a) WHERE a > 0; CREATE INDEX plain ON some (a);`,
+    );
+    const { tables } = await sqlite({ file: directory.file('x') }).inspect();
+    const keys = Object.fromEntries(
+      tables.map(({ schema, unsupported }) => [
+        schema.name,
+        unsupported ?? schema.key.map((column) => schema.columns[column]?.name).join(),
+      ]),
+    );
+    const none = expect.stringMatching(/^it has no primary key and no unique index of NOT NULL columns/);
+    expect(keys).toEqual({ made: 'b,a', given: 'b,a', both: 'id', clustered: 'id', maybe: none, some: none });
+    directory.remove();
+  });
+
   it('I3: leaves out a table whose key older versions of SQLite would show converted', async () => {
     const directory = new Directory();
     directory.shell(

@@ -19,7 +19,7 @@ export interface IndexedColumn {
   readonly collation: string;
 }
 
-/** A unique index other than the primary key's. */
+/** A unique index other than the key's. */
 export interface UniqueIndex {
   readonly name: string;
   readonly columns: readonly IndexedColumn[];
@@ -53,6 +53,7 @@ export interface LocalTable {
   /** Replicated columns, in the table's order. Generated ones are left out. */
   readonly columns: readonly LocalColumn[];
   readonly hasGeneratedColumns: boolean;
+  /** Its primary key, or the first unique index of NOT NULL columns where it has none. */
   readonly key: readonly IndexedColumn[];
   /** The key is a single INTEGER PRIMARY KEY: the row's own number. */
   readonly rowidKey: boolean;

@@ -11,7 +11,8 @@ export function randomScript(seed: number, mode: Mode): Script {
   const writers = mode === 'two-writers' ? 2 : 1;
   const rowVersions = mode === 'versions' || writers === 2 || (mode === 'group' && random.chance(0.5));
   const libraryOnly = ['group', 'rewind'].includes(mode) && random.chance(mode === 'group' ? 0.5 : 0.15);
-  const { tables, ddl } = randomSchema(random.fork('schema'), { multiWriter: rowVersions });
+  const indexKeys = random.fork('keys').chance(0.5);
+  const { tables, ddl } = randomSchema(random.fork('schema'), { multiWriter: rowVersions, indexKeys });
   const words = random.fork('statements');
   const setup = Array.from({ length: words.int(0, 8) }, () => randomStatement(words, tables));
   const maker = new Steps(words, tables, { mode, writers, libraryOnly });

@@ -21,12 +21,15 @@ const STRICT_TYPES: Readonly<Record<Kind, string>> = {
 };
 const KINDS: readonly Kind[] = ['integer', 'integer', 'integer', 'text', 'text', 'real', 'blob', 'any'];
 const RESOLUTIONS = ['REPLACE', 'IGNORE', 'ABORT', 'FAIL', 'ROLLBACK'] as const;
+const PRIMARY_KEY = 'PRIMARY KEY ';
 const ACTIONS = ['CASCADE', 'CASCADE', 'SET NULL', 'SET DEFAULT', 'RESTRICT', 'NO ACTION'] as const;
 
 /** What a run's schema may have. */
 export interface SchemaWishes {
   /** Several replicas write: tables with unique keys and columns called rowid are refused then. */
   readonly multiWriter: boolean;
+  /** Some tables have a unique index in the place of a primary key. */
+  readonly indexKeys: boolean;
 }
 
 /** SQLite may accept none of the tables that were drawn. */
@@ -43,6 +46,9 @@ function draw(random: Random, wishes: SchemaWishes): Schema {
     randomTable(random, names.table()),
   );
   const indexes: string[] = [];
+  // From chances of their own: what else a seed draws stays what it was.
+  const keys = random.fork('keys');
+  if (wishes.indexKeys) for (const table of drawn) mayLackPrimaryKey(keys, table, indexes);
   for (const table of drawn) {
     addForeignKeys(random, table, drawn);
     addUniques(random, table, indexes, wishes);
@@ -147,6 +153,24 @@ function randomColumn(
   return { name, kind, definition: parts.filter((part) => part !== '').join(' '), notNull };
 }
 
+/** A unique constraint or index may take the place of a primary key that has no NULL. */
+function mayLackPrimaryKey(random: Random, table: Table, indexes: string[]): void {
+  const at = table.constraints.findIndex((constraint) => constraint.startsWith(PRIMARY_KEY));
+  const constraint = table.constraints[at];
+  if (constraint === undefined || table.suffix.includes('WITHOUT ROWID')) return;
+  if (!table.key.every((name) => columnOf(table, name).notNull) || !random.chance(0.3)) return;
+  const columns = constraint.slice(PRIMARY_KEY.length);
+  if (random.chance(0.5)) {
+    table.constraints[at] = `UNIQUE ${columns}`;
+    return;
+  }
+  const parts = columns.replace(/ ON CONFLICT \w+$/, '');
+  table.constraints.splice(at, 1);
+  indexes.push(
+    `CREATE UNIQUE INDEX ${quote(`u${indexes.length} of ${table.name}`)} ON ${quote(table.name)} ${parts}`,
+  );
+}
+
 /** Not among the columns: nobody writes to it. */
 function addGenerated(random: Random, table: Table, names: Names, strict: boolean): void {
   const of = random.pick(table.columns);
@@ -184,7 +208,9 @@ function addForeignKeys(random: Random, table: Table, tables: readonly Table[]):
     });
     const deferred = random.chance(0.3) ? ' DEFERRABLE INITIALLY DEFERRED' : '';
     const actions = `ON DELETE ${random.pick(ACTIONS)} ON UPDATE ${random.pick(ACTIONS)}`;
-    const named = random.chance(0.8) || target.join() !== parent.key.join() ? ` (${list(target)})` : '';
+    const hasPrimaryKey = parent.rowidKey || parent.constraints.some((text) => text.startsWith(PRIMARY_KEY));
+    const plain = hasPrimaryKey && target.join() === parent.key.join();
+    const named = random.chance(0.8) || !plain ? ` (${list(target)})` : '';
     table.constraints.push(
       `FOREIGN KEY (${list(columns)}) REFERENCES ${quote(parent.name)}${named} ${actions}${deferred}`,
     );
