@@ -171,6 +171,7 @@ export {
 } from './decisions/certification.js';
 export { type ClaimMode, claimOf, type ClaimSpace, fingerprintOf, isShared } from './decisions/claims.js';
 export {
+  type CreationChoice,
   creationObstacles,
   type CreationOptions,
   creationRemarks,
@@ -178,6 +179,7 @@ export {
   stayingBehind,
   triggerObstacles,
   whereTriggerFires,
+  workingChoice,
 } from './decisions/creation.js';
 export {
   EPOCH_ORIGIN,

@@ -78,9 +78,11 @@ function leftOutReason({ name, columns }: LocalTable): string | undefined {
     name,
     columns.map((column) => column.name),
   );
-  return tool === undefined
-    ? undefined
-    : `${tool} notes there which migrations were run on this database; name it in \`tables\` to replicate it`;
+  if (tool === undefined) return undefined;
+  const notes = `${tool} notes there which migrations were run on this database`;
+  // SQLite does not number such rows, as PostgreSQL does: their keys are NULL.
+  const isNumbered = columns.every(({ declaredType }) => declaredType.toUpperCase() !== 'SERIAL');
+  return isNumbered ? `${notes}; name it in \`tables\` to replicate it` : notes;
 }
 
 function travels({ uses, local, problem }: InspectedTrigger): boolean {

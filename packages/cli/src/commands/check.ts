@@ -2,12 +2,14 @@ import { resolve } from 'node:path';
 import {
   AntiphonError,
   counted,
+  type CreationChoice,
   creationObstacles,
   creationRemarks,
   type LeftOut,
   missingTables,
   replicatedTables,
   stayingBehind,
+  workingChoice,
 } from '@antiphon/core';
 import { inspectFile, type FileInspection } from '@antiphon/sqlite';
 import { EXIT } from '../output/exit-code.js';
@@ -69,18 +71,36 @@ export function defineCheck(host: CommandHost): void {
         rows: true,
         signal,
       });
-      const findings = findingsOf(path, inspection, tables, localTriggers);
+      const choice = await choiceOf(path, inspection, { ...(localTriggers && { localTriggers }), signal });
+      const findings = findingsOf(path, inspection, tables, choice);
       show(findings, terminal);
       return findings.obstacles.length === 0 ? EXIT.ok : EXIT.failed;
     },
   });
 }
 
+/** With which a cluster can be created: fewer tables may need more local triggers. */
+async function choiceOf(
+  path: string,
+  inspection: FileInspection,
+  {
+    localTriggers = [],
+    signal,
+  }: { readonly localTriggers?: readonly string[]; readonly signal: AbortSignal },
+): Promise<CreationChoice> {
+  const rowVersions = false;
+  const { tables } = workingChoice(inspection, { named: false, rowVersions, unfit: tablesOf(inspection) });
+  const isLess = tables.length < replicatedTables(inspection).length;
+  const narrowed = isLess ? await inspectFile(path, { tables, localTriggers, signal }) : inspection;
+  const staying = workingChoice(narrowed, { named: true, rowVersions }).localTriggers;
+  return { tables, localTriggers: [...new Set([...localTriggers, ...staying])] };
+}
+
 function findingsOf(
   file: string,
   inspection: FileInspection,
   tables: readonly string[] | undefined,
-  localTriggers: readonly string[] = [],
+  choice: CreationChoice,
 ): Findings {
   const missing = missingTables(inspection, tables ?? []);
   if (missing !== undefined)
@@ -108,8 +128,7 @@ function findingsOf(
     obstacles,
     remarks,
     severalWriters,
-    lines:
-      inspection.identity === undefined ? configLines(inspection, localTriggers, tablesOf(inspection)) : [],
+    lines: inspection.identity === undefined ? configLines(choice) : [],
   };
 }
 

@@ -77,6 +77,50 @@ export function creationObstacles(
   ];
 }
 
+/** A choice of tables and triggers with which nothing of this database is in the way. */
+export interface CreationChoice {
+  /** Empty: there is no such choice. */
+  readonly tables: readonly string[];
+  readonly localTriggers: readonly string[];
+}
+
+/**
+ * The largest choice that works: without what cannot be replicated, the tables with `unfit` rows
+ * and, unless somebody named the tables, whatever refers to either. Fewer tables may need more
+ * local triggers: a second inspection tells.
+ */
+export function workingChoice(
+  inspection: StoreInspection,
+  { named, rowVersions, unfit = new Set() }: CreationOptions & { readonly unfit?: ReadonlySet<string> },
+): CreationChoice {
+  const { triggers = [] } = inspection;
+  const unusable = new Set(triggers.flatMap(({ table, problem }) => (problem === undefined ? [] : [table])));
+  const usable = replicatedTables(inspection).filter(
+    ({ schema: { name }, unsupportedWithVersions }) =>
+      !unfit.has(name) && !unusable.has(name) && !(rowVersions && unsupportedWithVersions !== undefined),
+  );
+  const tables = (named ? usable : withTheirParents(usable)).map(({ schema }) => schema.name);
+  const staying = triggers.filter(
+    ({ table, uses, problem }) => tables.includes(table) && uses.length > 0 && problem === undefined,
+  );
+  return { tables, localTriggers: staying.map(({ name }) => name) };
+}
+
+/** Without those that refer to a table that is not among them, however far that reaches. */
+function withTheirParents(tables: readonly InspectedTable[]): readonly InspectedTable[] {
+  const all = new Set(tables.map(({ schema }) => schema.name));
+  const dropped = new Set<string>();
+  for (let before = -1; before !== dropped.size;) {
+    before = dropped.size;
+    for (const { schema, parents = [], missingParents = [] } of tables) {
+      const lost =
+        missingParents.length > 0 || parents.some((parent) => dropped.has(parent) || !all.has(parent));
+      if (lost) dropped.add(schema.name);
+    }
+  }
+  return tables.filter(({ schema }) => !dropped.has(schema.name));
+}
+
 /** Warnings that do not keep a cluster from being created: one text each. */
 export function creationRemarks(
   inspection: StoreInspection,

@@ -8,11 +8,9 @@ import {
   encodeClusterDocument,
   findClusterDocument,
   type FoundDocument,
-  creationObstacles,
   creationRemarks,
   type InspectOptions,
   type LogIdentity,
-  missingTables,
   primaryReplicaOf,
   replicatedTables,
   settingsDifference,
@@ -24,6 +22,7 @@ import {
   type Topology,
   type UpdateSettings,
 } from '@antiphon/core';
+import { assertSupported, assertTables } from './assert-supported.js';
 import { contentDifference } from './content-difference.js';
 import { retrying, type Deadline } from '../wait/deadline.js';
 import type { Settings } from '../config/options.js';
@@ -157,7 +156,7 @@ async function newDocument(
       '`failover` has no meaning where every replica writes. Leave it out, or give topology primary-replica.',
     );
   assertSensible(limits);
-  assertSupported(settings, inspection, rowVersions);
+  await assertSupported(settings, inspection, { rowVersions, deadline });
   const logIdentity = await retrying(clock, deadline, () =>
     log.open({ create: true, signal: deadline.signal }),
   );
@@ -326,25 +325,6 @@ function assertOwnDatabase(settings: Settings, identity: StoreIdentity | undefin
     `This database belongs to replica ${identity.replica} of cluster ${identity.cluster}, ` +
       `not to ${settings.id} of ${settings.cluster}. Use that id, or an empty database.`,
     { context: { cluster: settings.cluster, replica: settings.id } },
-  );
-}
-
-function assertSupported(settings: Settings, inspection: StoreInspection, rowVersions: boolean): void {
-  assertTables(settings, inspection);
-  const obstacles = creationObstacles(inspection, { named: settings.tables !== undefined, rowVersions });
-  if (obstacles.length === 0) return;
-  throw new AntiphonError('UNSUPPORTED_TABLE', obstacles.join(' '), {
-    context: { cluster: settings.cluster, replica: settings.id },
-  });
-}
-
-function assertTables({ tables = [] }: Settings, inspection: StoreInspection): void {
-  const missing = missingTables(inspection, tables);
-  if (missing === undefined) return;
-  throw new AntiphonError(
-    'BAD_OPTION',
-    `The database has no table ${missing}, and the cluster does not exist yet. ` +
-      'Correct `tables`, create the table, or start the replica that has it first.',
   );
 }
 

@@ -1,0 +1,10 @@
+INSERT INTO "auth_group" ("name") VALUES ('editors');
+INSERT INTO "auth_user" ("password", "is_superuser", "username") VALUES ('x', 1, 'ada'), ('y', 0, 'gone');
+INSERT INTO "auth_user_groups" ("user_id", "group_id") VALUES (1, 1), (2, 1);
+DELETE FROM "auth_user_groups" WHERE "user_id" IN (2);
+DELETE FROM "auth_user" WHERE "id" IN (2);
+INSERT INTO "django_session" VALUES ('s', 'd', '2025-11-15 00:00:00'), ('t', 'd', '2025-11-15 00:00:00');
+UPDATE "django_session" SET "session_data" = 'e' WHERE "session_key" = 's';
+DELETE FROM "django_session" WHERE "session_key" = 't';
+INSERT INTO "shop_product" ("name", "price", "stock", "data") VALUES ('lamp', '19.90', 10, '{"colour": "red"}'), ('rug', 5, 1, '[]');
+UPDATE "shop_product" SET "stock" = ("shop_product"."stock" - 1) WHERE "id" = 2;
