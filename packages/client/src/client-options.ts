@@ -6,7 +6,7 @@ import {
   type OptionKind,
   type OptionNames,
 } from '@antiphon/core';
-import type { Consistency, SessionPosition, SessionToken } from '@antiphon/replica';
+import type { Consistency, RowForm, SessionPosition, SessionToken } from '@antiphon/replica';
 import type { ReadNeeds } from './balance/eligibility.js';
 
 /** What a read promises, and its bounds. */
@@ -51,12 +51,18 @@ export interface ReadOptions {
    * @defaultValue 'bigint'
    */
   readonly integers?: Integers;
+  /**
+   * How each row comes out: as an object by the names of its columns, of which the last of several
+   * with one name is kept, or as an array in the order of the columns.
+   * @defaultValue 'object'
+   */
+  readonly rows?: RowForm;
 }
 
 /** What a stream of rows promises, and its bounds. It has no limit of rows. */
 export interface ClientStreamOptions extends Pick<
   ReadOptions,
-  'consistency' | 'maxLagMs' | 'after' | 'prefer' | 'signal' | 'integers'
+  'consistency' | 'maxLagMs' | 'after' | 'prefer' | 'signal' | 'integers' | 'rows'
 > {
   /**
    * How long the whole stream may take, in milliseconds, also while nobody asks for a row; TIMEOUT
@@ -116,11 +122,11 @@ const ABOVE_0: OptionKind = {
 export const READ_OPTIONS: OptionNames<ReadOptions> = {
   ...{ consistency: oneOf('any', 'bounded', 'session', 'strong'), maxLagMs: ABOVE_0, after: true },
   ...{ prefer: oneOf('replicas', 'any', 'primary'), timeoutMs: ABOVE_0, signal: true },
-  ...{ maxRows: ABOVE_0, integers: true, placed: OPTION.flag },
+  ...{ maxRows: ABOVE_0, integers: true, rows: oneOf('object', 'array'), placed: OPTION.flag },
 };
-const { prefer, timeoutMs, signal, maxRows, integers } = READ_OPTIONS;
+const { prefer, timeoutMs, signal, maxRows, integers, rows } = READ_OPTIONS;
 export const SESSION_READ_OPTIONS: OptionNames<SessionReadOptions> = {
-  ...{ prefer, timeoutMs, signal, maxRows, integers },
+  ...{ prefer, timeoutMs, signal, maxRows, integers, rows },
 };
 const UP_TO_A_DAY: OptionKind = {
   give: 'a number above 0, at most 86400000 (a day)',
@@ -128,7 +134,7 @@ const UP_TO_A_DAY: OptionKind = {
 };
 const { consistency, maxLagMs, after } = READ_OPTIONS;
 export const STREAM_OPTIONS: OptionNames<ClientStreamOptions> = {
-  ...{ consistency, maxLagMs, after, prefer, signal, integers },
+  ...{ consistency, maxLagMs, after, prefer, signal, integers, rows },
   ...{ timeoutMs: UP_TO_A_DAY, idleMs: UP_TO_A_DAY },
 };
 export const EXECUTE_OPTIONS: OptionNames<ClientExecuteOptions> = {

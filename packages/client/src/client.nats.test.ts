@@ -64,6 +64,9 @@ describe('a client', () => {
     expect(value).toEqual([1, 1]);
     await cluster.caughtUp();
     expect(await client.query<{ n: number }>(SQL, [], NUMBER)).toEqual([{ n: 2 }]);
+    const arrays = { ...NUMBER, rows: 'array' } as const;
+    expect(await client.query('SELECT 1 AS n, 2 AS n', [], arrays)).toEqual([[1, 2]]);
+    expect(await client.session().query('SELECT 1 AS n, 2 AS n', [], arrays)).toEqual([[1, 2]]);
     expect(await answering(client, 40)).toEqual(['b', 'c']);
     const any = await connected({ prefer: 'any' });
     expect(await answering(any, 60)).toEqual(['a', 'b', 'c']);

@@ -13,7 +13,7 @@ import {
   callSpan,
   type MailboxProtocol,
   parseSessionToken,
-  rowObjects,
+  shapedRows,
   type SpanSpec,
   textsOf,
   traced,
@@ -130,14 +130,8 @@ export class Client implements AsyncDisposable {
     options: ReadOptions = {},
   ): Promise<ReadResult<R>> {
     checkOptions(options, READ_OPTIONS, 'query()');
-    const {
-      timeoutMs = DEFAULT_TIMEOUT_MS,
-      signal: given,
-      maxRows = MAX_ROWS,
-      placed,
-      integers = 'bigint',
-    } = options;
-    assertIntegers(integers);
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, signal: given, maxRows = MAX_ROWS, placed } = options;
+    assertIntegers(options.integers ?? 'bigint');
     const promise = promiseOf(options);
     const request: Ask = { sql, params, maxRows, ...promise, ...(placed === true && { placed }) };
     const ask: Read<Answer>['ask'] = (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
@@ -151,9 +145,9 @@ export class Client implements AsyncDisposable {
     const { value, replica } = await this.#traced('query', [{ sql }], () =>
       this.#whileOpen(given, (signal) => this.deps.router.read({ ask, needs, timeoutMs, signal })),
     );
-    const rows: readonly unknown[] = rowObjects(value, integers);
+    const rows = shapedRows(value, options) as readonly R[];
     const { position } = value;
-    return { rows: rows as readonly R[], replica, ...(position && { position }) };
+    return { rows, replica, ...(position && { position }) };
   }
 
   /**
@@ -178,17 +172,17 @@ export class Client implements AsyncDisposable {
     assertIntegers(options.integers ?? 'bigint');
     const promise = promiseOf(options);
     const rows = endable((ending) => this.#stream({ sql, params, promise }, options, ending));
-    return rows as AsyncGenerator<unknown> as AsyncGenerator<R, void, undefined>;
+    return rows as AsyncGenerator<R, void, undefined>;
   }
 
   async *#stream(
     asked: Pick<WantedStream, 'sql' | 'params' | 'promise'>,
     options: ClientStreamOptions,
     ending: AbortSignal,
-  ): AsyncGenerator<RowObject, void, undefined> {
+  ): AsyncGenerator<unknown, void, undefined> {
     this.#assertOpen();
     const { cluster, table, router, settings } = this.deps;
-    const { timeoutMs = DEFAULT_STREAM_MS, idleMs = DEFAULT_IDLE_MS, integers = 'bigint' } = options;
+    const { timeoutMs = DEFAULT_STREAM_MS, idleMs = DEFAULT_IDLE_MS } = options;
     const over = new AbortController();
     this.#open.add(over);
     const given = options.signal === undefined ? [] : [options.signal];
@@ -196,7 +190,7 @@ export class Client implements AsyncDisposable {
     const replica = (id: string): ReplicaRef => cluster.replica(id);
     const source = { replica, table, router, silenceMs: settings.silenceMs };
     const wanted: WantedStream = {
-      ...{ ...asked, needs: this.#needs(options), signal, integers },
+      ...{ ...asked, needs: this.#needs(options), signal, shape: options },
       ...{ timeoutMs: Math.ceil(timeoutMs), idleMs: Math.ceil(idleMs) },
     };
     try {

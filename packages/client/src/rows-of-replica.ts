@@ -1,14 +1,6 @@
-import {
-  abortError,
-  AntiphonError,
-  type Integers,
-  type RowObject,
-  sentence,
-  systemClock,
-  toAntiphonError,
-} from '@antiphon/core';
+import { abortError, AntiphonError, sentence, systemClock, toAntiphonError } from '@antiphon/core';
 import { newId, type Params } from '@antiphon/replica';
-import { type MailboxProtocol, rowObjects } from '@antiphon/replica/internal';
+import { type MailboxProtocol, shapedRows } from '@antiphon/replica/internal';
 import type { ReadNeeds } from './balance/eligibility.js';
 import type { ReadRouter } from './balance/read-router.js';
 import type { ReplicaTable } from './balance/replica-table.js';
@@ -34,7 +26,7 @@ export interface WantedStream {
   readonly needs: Omit<ReadNeeds, 'tried' | 'zone'>;
   readonly timeoutMs: number;
   readonly idleMs: number;
-  readonly integers: Integers;
+  readonly shape: Parameters<typeof shapedRows>[1];
   readonly signal: AbortSignal;
 }
 
@@ -53,7 +45,7 @@ const clock = systemClock();
 export async function* rowsOfReplica(
   source: StreamSource,
   wanted: WantedStream,
-): AsyncGenerator<RowObject, void, undefined> {
+): AsyncGenerator<unknown, void, undefined> {
   const stream = await RemoteStream.open(source, wanted);
   try {
     for (let piece: Piece | undefined = stream.first; piece.rows.length > 0;) {
@@ -61,8 +53,7 @@ export async function* rowsOfReplica(
       // It is told when this piece is through.
       next.catch(() => undefined);
       for (const row of piece.rows) {
-        const [object] = rowObjects({ columns: stream.columns, rows: [row] }, wanted.integers);
-        if (object !== undefined) yield object;
+        yield* shapedRows({ columns: stream.columns, rows: [row] }, wanted.shape);
         if (wanted.signal.aborted) throw givenUp(wanted.signal);
       }
       piece = await next;

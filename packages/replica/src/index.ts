@@ -31,6 +31,7 @@ export type { Params, SqlTransaction, Statement } from './write/statement.js';
 export type { Acknowledgements, WriteResult } from './state/write-result.js';
 export type { Outcome, OutcomeOptions } from './read/outcome.js';
 export type { Consistency, QueryOptions } from './read/read.js';
+export type { RowForm } from './read/row-objects.js';
 export type { StreamOptions } from './read/stream.js';
 export type { SessionPosition, SessionToken } from './state/session.js';
 export type { ChangeOf, ChangesOptions, CommittedChange } from './read/changes.js';

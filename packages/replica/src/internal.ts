@@ -5,7 +5,7 @@ export { changeAgreedLimits, type LimitsChange } from './membership/change-limit
 export type { MailboxProtocol } from './service/mailbox-protocol.js';
 export { writingPrimary } from './config/writing-primary.js';
 export { describeSubscription } from './read/subscriptions.js';
-export { rowObjects } from './read/row-objects.js';
+export { rowObjects, shapedRows } from './read/row-objects.js';
 export type { PlacedResult } from './read/read.js';
 export { parseSessionToken } from './state/session.js';
 export { withRevivedValues } from './failover/rescue-values.js';

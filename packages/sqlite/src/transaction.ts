@@ -1,6 +1,6 @@
 import { AntiphonError } from '@antiphon/core';
 import { AccessControl, type CheckedStatement } from './access.js';
-import type { Database, Statement } from './driver/driver.js';
+import type { Database, RowForm, Statement } from './driver/driver.js';
 import { shortened, statementError } from './errors.js';
 import { statementBegins, writeEnds } from './running-statement.js';
 import { HeldValues } from './held-values.js';
@@ -47,6 +47,13 @@ export interface SqliteTransaction {
    */
   all<Row = Record<string, unknown>>(sql: string, parameters?: Parameters): Row[];
   /**
+   * Runs one statement; all rows as arrays in the order of the columns, of which several may have
+   * one name.
+   *
+   * @throws what `run` throws; BAD_SQL for a statement that returns no rows
+   */
+  values<Row = unknown[]>(sql: string, parameters?: Parameters): Row[];
+  /**
    * In a synchronous cluster with several writers: this write is rejected when another one that was
    * committed first changed the row with this primary key (one value, or the list of them in
    * order), there or not. What a write changes it has locked anyway; lock what it only read and
@@ -64,6 +71,8 @@ const NO_PARAMETERS: readonly unknown[] = [];
 export class UserStatements implements SqliteTransaction {
   readonly #access: AccessControl;
   readonly #statements = new Map<string, CheckedStatement>();
+  /** Those whose rows come as arrays. */
+  readonly #ofArrays = new Map<string, CheckedStatement>();
   #counts: Statement | undefined;
   #open = false;
   readonly #held = new HeldValues();
@@ -91,6 +100,7 @@ export class UserStatements implements SqliteTransaction {
   forget(repeated: ReadonlySet<string>): void {
     this.#access.repeated = repeated;
     this.#statements.clear();
+    this.#ofArrays.clear();
   }
 
   run(sql: string, parameters: Parameters = NO_PARAMETERS): RunResult {
@@ -109,7 +119,7 @@ export class UserStatements implements SqliteTransaction {
   get<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row | undefined {
     const checked = this.#prepare(sql);
     // A statement that writes is not done before its last row: foreign keys are checked then.
-    if (checked.access.writes.size > 0) return this.#rows(checked, sql, parameters)[0] as Row | undefined;
+    if (checked.access.writes.size > 0) return this.#objects(checked, sql, parameters)[0] as Row | undefined;
     this.#assertReturnsRows(checked, sql);
     try {
       const row = checked.statement.get(...orderParameters(checked.text, parameters, sql));
@@ -120,14 +130,22 @@ export class UserStatements implements SqliteTransaction {
   }
 
   all<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row[] {
-    return this.#rows(this.#prepare(sql), sql, parameters) as Row[];
+    return this.#objects(this.#prepare(sql), sql, parameters) as Row[];
   }
 
-  #rows(checked: CheckedStatement, sql: string, parameters: Parameters): Record<string, unknown>[] {
+  values<Row>(sql: string, parameters: Parameters = NO_PARAMETERS): Row[] {
+    const rows = this.#rows(this.#prepare(sql, 'exact array'), sql, parameters) as unknown[][];
+    return rows.map((row) => row.map(readableValue)) as Row[];
+  }
+
+  #objects(checked: CheckedStatement, sql: string, parameters: Parameters): Record<string, unknown>[] {
+    return (this.#rows(checked, sql, parameters) as Record<string, unknown>[]).map(readableRow);
+  }
+
+  #rows(checked: CheckedStatement, sql: string, parameters: Parameters): unknown[] {
     this.#assertReturnsRows(checked, sql);
     try {
-      const rows = checked.statement.all(...orderParameters(checked.text, parameters, sql));
-      return (rows as Record<string, unknown>[]).map(readableRow);
+      return checked.statement.all(...orderParameters(checked.text, parameters, sql));
     } catch (thrown) {
       throw statementError(thrown, sql);
     }
@@ -182,7 +200,7 @@ export class UserStatements implements SqliteTransaction {
     );
   }
 
-  #prepare(sql: string): CheckedStatement {
+  #prepare(sql: string, form: RowForm = 'exact object'): CheckedStatement {
     this.#assertOpen();
     if (!this.db.inTransaction) {
       throw new AntiphonError(
@@ -190,18 +208,18 @@ export class UserStatements implements SqliteTransaction {
         'The database has rolled this transaction back: an earlier statement failed with ROLLBACK. Let its error leave the function.',
       );
     }
-    const checked = this.#statements.get(sql) ?? this.#checked(sql);
+    const known = form === 'exact object' ? this.#statements : this.#ofArrays;
+    const checked = known.get(sql) ?? this.#checked(sql, form, known);
     for (const table of checked.access.writes) this.#written.add(table);
     statementBegins(sql);
     return checked;
   }
 
-  #checked(sql: string): CheckedStatement {
-    const checked = this.#access.prepare(sql, 'exact object', 'write');
-    const oldest = this.#statements.keys().next();
-    if (this.#statements.size >= MAX_STATEMENTS && oldest.done !== true)
-      this.#statements.delete(oldest.value);
-    this.#statements.set(sql, checked);
+  #checked(sql: string, form: RowForm, known: Map<string, CheckedStatement>): CheckedStatement {
+    const checked = this.#access.prepare(sql, form, 'write');
+    const oldest = known.keys().next();
+    if (known.size >= MAX_STATEMENTS && oldest.done !== true) known.delete(oldest.value);
+    known.set(sql, checked);
     return checked;
   }
 }
@@ -209,9 +227,10 @@ export class UserStatements implements SqliteTransaction {
 /** An ordinary object: the driver's have no prototype. */
 function readableRow(row: Record<string, unknown>): Record<string, unknown> {
   const readableValues = { ...row };
-  for (const name of Object.keys(readableValues)) {
-    const value = readableValues[name];
-    if (typeof value === 'bigint') readableValues[name] = readable(value);
-  }
+  for (const name of Object.keys(readableValues)) readableValues[name] = readableValue(readableValues[name]);
   return readableValues;
+}
+
+function readableValue(value: unknown): unknown {
+  return typeof value === 'bigint' ? readable(value) : value;
 }

@@ -41,6 +41,36 @@ describe('writing', () => {
     });
   });
 
+  it('gives rows as arrays, where columns have one name', async () => {
+    cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
+    const { store } = cluster.member('a');
+    const [outcome] = await store.write([
+      {
+        run: (tx) => ({
+          returned: tx.values('INSERT INTO t (a) VALUES (?), (?) RETURNING a, a, id', [7, 2n ** 60n]),
+          joined: tx.values<[number, number]>('SELECT t.id, u.id FROM t JOIN t AS u ON u.id > t.id'),
+          objects: tx.all('SELECT t.id, u.id FROM t JOIN t AS u ON u.id > t.id'),
+          none: tx.values('SELECT 1 WHERE 0'),
+        }),
+      },
+    ]);
+    expect(outcome).toMatchObject({
+      value: {
+        returned: [
+          [7, 7, 1],
+          [2n ** 60n, 2n ** 60n, 2],
+        ],
+        joined: [[1, 2]],
+        objects: [{ id: 2 }],
+        none: [],
+      },
+    });
+    const [refused] = await store.write([{ run: (tx) => tx.values('DELETE FROM t') }]);
+    expect(refused).toMatchObject({
+      error: { code: 'BAD_SQL', message: expect.stringMatching(/returns no rows/) },
+    });
+  });
+
   it("I1: rejects with what its function threw, the very object, and not with the others' errors", async () => {
     cluster = await pairOf('CREATE TABLE t (id INTEGER PRIMARY KEY, a);');
     const { store } = cluster.member('a');

@@ -8,6 +8,7 @@ import {
   type Integers,
   newestEpoch,
   NOBODY,
+  oneOf,
   type OptionNames,
   type QueryResult,
   type RowDigest,
@@ -29,6 +30,7 @@ import {
 } from '../state/session.js';
 import type { Params } from '../write/statement.js';
 import type { ReadPlaces } from './read-places.js';
+import type { RowForm } from './row-objects.js';
 
 /**
  * What a read promises. `any`: this database as it is. `bounded`: everything that the log held
@@ -83,6 +85,12 @@ export interface QueryOptions {
    * @defaultValue 'bigint'
    */
   readonly integers?: Integers;
+  /**
+   * How each row comes out: as an object by the names of its columns, of which the last of several
+   * with one name is kept, or as an array in the order of the columns.
+   * @defaultValue 'object'
+   */
+  readonly rows?: RowForm;
 }
 
 const QUERY_OPTIONS: OptionNames<QueryOptions> = {
@@ -96,6 +104,7 @@ const QUERY_OPTIONS: OptionNames<QueryOptions> = {
     timeoutMs: true,
     waitMs: true,
     integers: true,
+    rows: oneOf('object', 'array'),
   },
 };
 const DEFAULT_WAIT_MS = 5000;

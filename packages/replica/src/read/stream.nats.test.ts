@@ -56,6 +56,28 @@ describe('a stream of rows', () => {
     expect(numbers).toEqual([{ id: 2 }, { id: 3 }]);
   });
 
+  it('gives rows as arrays, as a query does, where columns have one name', async () => {
+    const joined = 'SELECT t.v, u.v, t.id FROM t JOIN t AS u ON u.id = t.id + 1 WHERE t.id < 3 ORDER BY t.id';
+    const expected = [
+      ['a', 'b', 1],
+      ['b', 'c', 2],
+    ];
+    const options = { rows: 'array', integers: 'number' } as const;
+    expect(await a.query<[string, string, number]>(joined, [], options)).toEqual(expected);
+    expect(await a.query(joined, [], { rows: 'array' })).toMatchObject([{ 2: 1n }, { 2: 2n }]);
+    const rows: unknown[] = [];
+    for await (const row of a.stream(joined, [], options)) rows.push(row);
+    expect(rows).toEqual(expected);
+    expect(await a.query(joined, [], { integers: 'number' })).toEqual([
+      { v: 'b', id: 1 },
+      { v: 'c', id: 2 },
+    ]);
+    await expect(a.query(ALL, [], { rows: 'arrays' as 'array' })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringMatching(/rows.*object.*array/),
+    });
+  });
+
   it('opens nothing before somebody asks, and refuses bad options at once', async () => {
     const unused = Array.from({ length: 5 }, () => a.stream(MANY));
     expect(await end(a.stream(ALL))).toBe('all');

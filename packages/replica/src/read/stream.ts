@@ -5,10 +5,10 @@ import {
   assertIntegers,
   checkOptions,
   endable,
+  oneOf,
   type OptionKind,
   type OptionNames,
   type Row,
-  type RowObject,
   type RowStream,
   type Timer,
   withAbortReason,
@@ -28,12 +28,12 @@ import {
   standsAsIn,
   waitFor,
 } from './read.js';
-import { rowObjects } from './row-objects.js';
+import { shapedRows } from './row-objects.js';
 
 /** What a stream of rows promises, and its bounds. It has no limit of rows. */
 export interface StreamOptions extends Pick<
   QueryOptions,
-  'signal' | 'consistency' | 'after' | 'maxLagMs' | 'waitMs' | 'integers'
+  'signal' | 'consistency' | 'after' | 'maxLagMs' | 'waitMs' | 'integers' | 'rows'
 > {
   /**
    * How long the whole stream may take, in milliseconds, also while nobody asks for a row: it keeps
@@ -55,6 +55,7 @@ const ABOVE_0: OptionKind = {
 };
 const STREAM_OPTIONS: OptionNames<StreamOptions> = {
   ...{ signal: true, consistency: true, after: true, maxLagMs: true, integers: true },
+  rows: oneOf('object', 'array'),
   ...{ timeoutMs: ABOVE_0, waitMs: ABOVE_0, idleMs: ABOVE_0 },
 };
 const DEFAULT_STREAM_MS = 300_000;
@@ -224,7 +225,7 @@ export function streamOf(
   sql: string,
   params: Params,
   options: StreamOptions,
-): AsyncGenerator<RowObject, void, undefined> {
+): AsyncGenerator<unknown, void, undefined> {
   assertStream(sql, params, options);
   return endable((ending) => rowsOf(scope, sql, params, options, ending));
 }
@@ -235,8 +236,8 @@ async function* rowsOf(
   params: Params,
   options: StreamOptions,
   ending: AbortSignal,
-): AsyncGenerator<RowObject, void, undefined> {
-  const { signal: given, integers = 'bigint' } = options;
+): AsyncGenerator<unknown, void, undefined> {
+  const { signal: given } = options;
   const signal = given === undefined ? ending : AbortSignal.any([given, ending]);
   const stream = await withAbortReason(OpenStream.open(scope, sql, params, { ...options, signal }), options);
   const { columns } = stream;
@@ -245,8 +246,7 @@ async function* rowsOf(
       const rows = await withAbortReason(stream.next(), options);
       if (rows === undefined) return;
       for (const row of rows) {
-        const [object] = rowObjects({ columns, rows: [row] }, integers);
-        if (object !== undefined) yield object;
+        yield* shapedRows({ columns, rows: [row] }, options);
         stream.touch();
       }
     }

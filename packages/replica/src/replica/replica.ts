@@ -25,7 +25,7 @@ import {
   type SubscribeOptions,
   type SubscriptionInfo,
 } from '../read/subscriptions.js';
-import { rowObjects } from '../read/row-objects.js';
+import { shapedRows } from '../read/row-objects.js';
 import type { Subscription } from '../read/subscription.js';
 import type { RecaptureOptions, Recapturer, RecaptureResult } from '../repair/recapture.js';
 import { readerOf } from '../deliver/feed.js';
@@ -372,8 +372,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const describe = (): SpanSpec => calledSpan(scope, 'query', [{ sql }]);
     const reading = (): Promise<QueryResult> => read(scope, sql, params, options);
     const result = await traced(describe, () => withAbortReason(reading(), options));
-    const rows: readonly unknown[] = rowObjects(result, options.integers ?? 'bigint');
-    return rows as readonly R[];
+    return shapedRows(result, options) as readonly R[];
   }
 
   stream<R = RowObject>(

@@ -161,6 +161,8 @@ function transactionOn(database: Database, prepare: (sql: string) => Statement):
       attempt(sql, () => prepare(sql).get(...bound(parameters)) as Row | undefined),
     all: <Row>(sql: string, parameters?: unknown) =>
       attempt(sql, () => prepare(sql).all(...bound(parameters)) as Row[]),
+    values: <Row>(sql: string, parameters?: unknown) =>
+      attempt(sql, () => database.prepare(sql, 'array').all(...bound(parameters)) as Row[]),
     lock: () => undefined,
   };
 }
