@@ -261,7 +261,14 @@ const setupScripts = {
 export default [
   {
     name: 'antiphon/ignored',
-    ignores: ['**/dist/**', '**/node_modules/**', 'coverage/**', '.turbo/**', '**/.antiphon/**'],
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      'examples/*/src/generated/**',
+      'coverage/**',
+      '.turbo/**',
+      '**/.antiphon/**',
+    ],
   },
   { name: 'antiphon/strict-comments', linterOptions: { reportUnusedDisableDirectives: 'error' } },
   plain,

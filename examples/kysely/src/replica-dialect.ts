@@ -51,8 +51,10 @@ class ReplicaConnection implements DatabaseConnection {
     const { sql, params } = statementOf(query);
     if (query.query.kind === 'SelectQueryNode')
       return { rows: [...(await this.#replica.query<R>(sql, params, this.#reads))] };
-    if ('returning' in query.query && query.query.returning !== undefined)
-      throw new Error('A replicated write returns no rows. Leave out `returning`, and read afterwards.');
+    if ('returning' in query.query && query.query.returning !== undefined) {
+      const { value } = await this.#replica.transaction((tx) => tx.all<R>(sql, params));
+      return { rows: value, numAffectedRows: BigInt(value.length) };
+    }
     const { value } = await this.#replica.execute([{ sql, params }]);
     return { rows: [], numAffectedRows: BigInt(value[0] ?? 0) };
   }
