@@ -208,6 +208,7 @@ async function startUntil(
         cluster: config.cluster,
         id: config.id,
         ...config.nats,
+        ...(config.streamReplicas === undefined ? {} : { streamReplicas: config.streamReplicas }),
         store: sqlite({ ...config.sqlite, file: config.sqliteFile }),
         ...(config.tables === undefined ? {} : { tables: config.tables }),
         ...(config.localTriggers === undefined ? {} : { localTriggers: config.localTriggers }),

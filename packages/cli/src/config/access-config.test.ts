@@ -59,6 +59,21 @@ describe('how to log in', () => {
   });
 });
 
+describe('on how many servers the streams are', () => {
+  it('is 1, 3 or 5, and no part of the login', () => {
+    const parsed = parseConfig(
+      config('{ servers: [a, b, c], streamReplicas: 3 }'),
+      '/etc/shop/antiphon.yaml',
+      {},
+    );
+    expect(parsed).toMatchObject({ streamReplicas: 3, nats: { servers: ['a', 'b', 'c'] } });
+    expect(parsed.nats).not.toHaveProperty('streamReplicas');
+    expect(problem('{ servers: h, streamReplicas: 2 }')).toMatch(
+      /nats\.streamReplicas must be 1 or 3 or 5\./,
+    );
+  });
+});
+
 describe('a secret', () => {
   it.each([
     '{ servers: nats://me:hunter2@h ]',

@@ -36,6 +36,8 @@ export interface Config {
   readonly id: string;
   /** With absolute paths. */
   readonly nats: NatsAccess & { readonly servers: readonly string[] };
+  /** Absent: 1. */
+  readonly streamReplicas?: 1 | 3 | 5;
   /** Absolute. */
   readonly sqliteFile: string;
   /** How it is used; only what the file says. */
@@ -79,6 +81,7 @@ export function resolveConfig(file: ConfigFile, configPath: string): Config {
     cluster: file.cluster,
     id: file.id,
     nats: resolveAccess(file.nats, dirname(resolve(configPath))),
+    ...(file.nats.streamReplicas === undefined ? {} : { streamReplicas: file.nats.streamReplicas }),
     sqliteFile: sqliteFile === IN_MEMORY ? sqliteFile : resolve(dirname(resolve(configPath)), sqliteFile),
     sqlite: defined(sqlite),
     ...(file.tables === undefined || file.tables === 'auto' ? {} : { tables: file.tables }),

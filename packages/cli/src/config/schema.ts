@@ -48,6 +48,13 @@ const natsSchema = z.strictObject({
   creds: text.optional().describe('A .creds file: the JWT of the user, and its seed.'),
   tls: tlsSchema.optional().describe('An encrypted connection. Paths start at the folder of this file.'),
   inboxPrefix: text.optional().describe('What the subjects of answers begin with. Default: _INBOX.'),
+  streamReplicas: z
+    .literal([1, 3, 5])
+    .optional()
+    .describe(
+      'How many servers of the NATS cluster keep the log and the registry: 1 (default), 3 or 5. The replica that ' +
+        'creates them decides; `nats stream edit --replicas` changes it later.',
+    ),
 });
 
 const sqliteSchema = z.strictObject({

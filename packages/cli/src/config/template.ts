@@ -30,7 +30,8 @@ cluster: ${cluster}
 # The name of this replica; every replica has its own.
 id: ${id}
 
-# A NATS server with JetStream. Several of one NATS cluster: [nats://a:4222, nats://b:4222]
+# A NATS server with JetStream. Several of one NATS cluster: [nats://a:4222, nats://b:4222, nats://c:4222], and
+# streamReplicas: 3 to keep the log on three of them.
 nats:
   servers: '${servers}'${secure ? secureLines(id, secure) : loginLines(id, login)}
 

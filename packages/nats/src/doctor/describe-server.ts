@@ -183,6 +183,7 @@ function* warningsOf(
   }
   if (log?.durability.grade === 'memory') yield log.durability.sentence;
   if (stream !== undefined) yield* configurationWarnings(stream);
+  if (stream !== undefined) yield* singleServerWarnings(stream);
   if (clock !== undefined && Math.abs(clock.differenceMs) - clock.uncertaintyMs > MAX_CLOCK_DIFFERENCE_MS) {
     yield (
       `The server's clock differs from this machine's by ${Math.round(clock.differenceMs)} ms. Keep ` +
@@ -207,6 +208,17 @@ function* storageWarnings({ storageBytes, maxStorageBytes, server }: JetStreamDe
 
 function isNearlyFull(bytes: number, maxBytes: number): boolean {
   return maxBytes > 0 && bytes > (1 - FEW_BYTES_LEFT) * maxBytes;
+}
+
+/** Several servers, and what they are there for does not happen. */
+function* singleServerWarnings({ config, cluster }: StreamInfo): Iterable<string> {
+  if (cluster?.name === undefined || config.num_replicas > 1) return;
+  yield (
+    `The NATS cluster ${cluster.name} keeps the log on one server, ${cluster.leader ?? 'which is away'}: ` +
+    'while that one is away, nothing is replicated. ' +
+    `Run \`nats stream edit ${config.name} --replicas 3\`, and the same for the streams of its lease, ` +
+    'registry and published changes (`nats stream ls --all`). Create the next cluster with `streamReplicas: 3`.'
+  );
 }
 
 /** What somebody may have changed so that the log drops entries which a replica still needs. */

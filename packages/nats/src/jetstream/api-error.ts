@@ -21,6 +21,8 @@ const MESSAGE_TOO_LARGE = 10054;
 const WRONG_STREAM = 10060;
 const NOT_ENABLED = 10076;
 const NOT_ENABLED_FOR_ACCOUNT = 10039;
+const NOT_CLUSTERED = 10074;
+const NO_PEERS = 10005;
 
 /** JetStream said no. Stays inside this package: the ports throw AntiphonError. */
 export class ApiError extends Error {
@@ -52,6 +54,16 @@ export class ApiError extends Error {
 
   get offForAccount(): boolean {
     return this.errCode === NOT_ENABLED_FOR_ACCOUNT;
+  }
+
+  /** A stream on several servers was asked of one that stands alone. */
+  get notClustered(): boolean {
+    return this.errCode === NOT_CLUSTERED;
+  }
+
+  /** Not enough servers of the NATS cluster are there to hold the stream. */
+  get tooFewServers(): boolean {
+    return this.errCode === NO_PEERS;
   }
 
   get noStream(): boolean {
@@ -101,12 +113,23 @@ export class ApiError extends Error {
   }
 }
 
-/** For the ports: an AntiphonError stays itself, JetStream's no becomes LOG_REFUSED. */
+/**
+ * For the ports: an AntiphonError stays itself, JetStream's no becomes LOG_REFUSED, or
+ * LOG_UNAVAILABLE where servers are missing that may still come.
+ */
 export function toPortError(error: unknown, context: Readonly<Record<string, unknown>>): AntiphonError {
   if (error instanceof AntiphonError) return error;
   if (error instanceof ApiError) {
-    const message = `${error.message}. Check the stream and the limits of the account.`;
-    return new AntiphonError('LOG_REFUSED', message, { cause: error, context });
+    const code = error.tooFewServers ? 'LOG_UNAVAILABLE' : 'LOG_REFUSED';
+    return new AntiphonError(code, `${error.message}. ${adviceOn(error)}`, { cause: error, context });
   }
   return new AntiphonError('INTERNAL', String(error), { cause: error, context });
+}
+
+function adviceOn(error: ApiError): string {
+  if (error.notClustered)
+    return 'Leave `streamReplicas` out, or make the NATS servers one cluster, as infra/nats/cluster.conf does.';
+  if (error.tooFewServers)
+    return 'Start the other servers of the NATS cluster, with JetStream on each, or give a smaller `streamReplicas`.';
+  return 'Check the stream and the limits of the account.';
 }

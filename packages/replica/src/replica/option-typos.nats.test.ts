@@ -30,6 +30,7 @@ describeTypos({
     option: 'servers',
     call: (options) => createReplica(options),
   },
+  'CreateReplicaOptions of createReplica alone': { option: 'streamReplicas', call: start },
   'NatsLogin of createReplica': { option: 'password', call: start },
   'NatsAccess of createReplica': { option: 'inboxPrefix', call: start },
   'NatsTls of createReplica': { option: 'cert', call: (tls) => start({ tls }) },

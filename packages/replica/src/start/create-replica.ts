@@ -5,6 +5,7 @@ import {
   AntiphonError,
   checkRequired,
   parsePublish,
+  type OptionKind,
   type OptionNames,
   type Publication,
   type PublishSettings,
@@ -25,11 +26,23 @@ const SETTLING_MS = 1000;
 const POLL_MS = 5;
 
 /** What a replica is, where NATS with JetStream is, and how to log in there. */
-export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess {}
+export interface CreateReplicaOptions<Tx> extends ReplicaOptions<Tx>, NatsAccess {
+  /**
+   * How many servers of a NATS cluster keep each stream of the log and the registry: 1, 3 or 5.
+   * Counts where this replica is the first, which creates them; streams that are there stay as they
+   * are.
+   * @defaultValue 1
+   */
+  readonly streamReplicas?: 1 | 3 | 5;
+}
 
 const ACCESS_OPTIONS: OptionNames<NatsAccess> = {
   ...{ servers: true, user: true, password: true, token: true, nkey: true, creds: true, tls: true },
   inboxPrefix: true,
+};
+const STREAM_REPLICAS: OptionKind = {
+  give: '1, 3 or 5',
+  is: (value) => value === 1 || value === 3 || value === 5,
 };
 const REQUIRED = ['cluster', 'id', 'servers', 'store'];
 
@@ -53,9 +66,11 @@ const REQUIRED = ['cluster', 'id', 'servers', 'store'];
  * await replica.execute([{ sql: 'UPDATE orders SET state = ? WHERE id = ?', params: ['paid', 7] }]);
  */
 export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Promise<Replica<Tx>> {
-  checkRequired(options, { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS }, 'createReplica()', REQUIRED);
+  const known = { ...REPLICA_OPTIONS, ...ACCESS_OPTIONS, streamReplicas: STREAM_REPLICAS };
+  checkRequired(options, known, 'createReplica()', REQUIRED);
   assertStore(options.store);
-  const { servers, user, password, token, nkey, creds, tls, inboxPrefix, ...rest } = options;
+  const { servers, user, password, token, nkey, creds, tls, inboxPrefix, ...others } = options;
+  const { streamReplicas: replicas = 1, ...rest } = others;
   // Only here: who starts replicas on other ports need not load it.
   const { connectNats } = await import('@antiphon/nats');
   const { cluster, id, signal } = options;
@@ -79,15 +94,15 @@ export async function createReplica<Tx>(options: CreateReplicaOptions<Tx>): Prom
   let replica: Replica<Tx> | undefined;
   try {
     await nats.assertJetStream(signal);
-    const log = nats.log(cluster);
+    const log = nats.log(cluster, { replicas });
     const ports = {
-      ...{ log, bus: nats.bus(), registry: nats.registry(cluster), lease: nats.lease(cluster) },
+      ...{ log, bus: nats.bus(), registry: nats.registry(cluster, { replicas }), lease: nats.lease(cluster) },
       ...(publish && { publication: publicationOf(nats, cluster, publish) }),
     };
     const memory = (): number => process.memoryUsage.rss();
     const starting = signal ? AbortSignal.any([signal, denied.signal]) : denied.signal;
-    const others = { clock: systemClock(), memory, denials: () => nats.denials.all, signal: starting };
-    replica = await startReplica({ ...rest, ...ports, ...others }, release);
+    const around = { clock: systemClock(), memory, denials: () => nats.denials.all, signal: starting };
+    replica = await startReplica({ ...rest, ...ports, ...around }, release);
     const { role, update } = replica.status();
     if (role !== 'primary' || update.mode === 'sync') await within(SETTLING_MS, () => log.reading);
     await settled(nats);
