@@ -61,7 +61,7 @@ it('writes files that the commands understand, and secrets that only this user c
       cluster: 'shop',
       nats: {
         ...{
-          servers: ['tls://h.example:4222, tls://[::1]:4333'],
+          servers: ['tls://h.example:4222', 'tls://[::1]:4333'],
           nkey: own('nk'),
           inboxPrefix: `_INBOX.${id}`,
         },

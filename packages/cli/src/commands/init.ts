@@ -32,7 +32,7 @@ export function defineInit(host: CommandHost): void {
         .option('-o, --output <file>', `where to write it (default: ${DEFAULT_CONFIG_FILE})`)
         .option('--cluster <name>', 'name of the cluster', 'shop')
         .option('--id <id>', 'name of this replica', 'eu-1')
-        .option('--servers <url>', 'the NATS server', 'nats://127.0.0.1:4222')
+        .option('--servers <url>', 'the NATS server, or several separated by commas', 'nats://127.0.0.1:4222')
         .option('--file <file>', 'the SQLite file', './shop.db')
         .option('--force', 'overwrite an existing file')
         .option(

@@ -108,7 +108,8 @@ function resolveAccess(given: ConfigFile['nats'], folder: string): Config['nats'
   const { servers, nkey, creds, tls, user, password, token, inboxPrefix } = given;
   return {
     ...defined({ user, password, token, inboxPrefix }),
-    servers: typeof servers === 'string' ? [servers] : servers,
+    // As `init --servers` writes several, and as the library takes them.
+    servers: typeof servers === 'string' ? servers.split(',').map((server) => server.trim()) : servers,
     ...(nkey === undefined ? {} : { nkey: SEED.test(nkey) ? nkey : resolve(folder, nkey) }),
     ...(creds === undefined ? {} : { creds: pathOf(creds, folder) }),
     ...(tls === undefined ? {} : { tls: resolveTls(tls, folder) }),

@@ -100,8 +100,13 @@ update: { mode: async, intervalMs: 250 }
   });
 
   it('is what init writes', () => {
-    const text = configTemplate({ cluster: 'c', id: 'r-1', servers: 'nats://h:1', file: 'a "b".db' });
-    expect(parseConfig(text, '/x/antiphon.yaml', {})).toMatchObject({ id: 'r-1', sqliteFile: '/x/a "b".db' });
+    const servers = 'nats://h:1, nats://i:1';
+    const text = configTemplate({ cluster: 'c', id: 'r-1', servers, file: 'a "b".db' });
+    expect(parseConfig(text, '/x/antiphon.yaml', {})).toMatchObject({
+      id: 'r-1',
+      sqliteFile: '/x/a "b".db',
+      nats: { servers: ['nats://h:1', 'nats://i:1'] },
+    });
   });
 
   it('expands the environment', () => {

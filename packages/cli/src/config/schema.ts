@@ -40,7 +40,9 @@ const tlsSchema = z.strictObject({
 const natsSchema = z.strictObject({
   servers: z
     .union([text, z.array(text).min(1).max(MAX_SERVERS)])
-    .describe('URL of a NATS server with JetStream, or several of one NATS cluster.'),
+    .describe(
+      'URL of a NATS server with JetStream, or several of one NATS cluster, as a list or separated by commas.',
+    ),
   user: text.optional().describe('User name, with `password`.'),
   password: text.optional().describe('Better not in this file: ${ANTIPHON_PASSWORD}.'),
   token: text.optional().describe('Instead of a user name. Better not in this file: ${ANTIPHON_TOKEN}.'),
