@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -7,27 +7,23 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../packages/cli/src/config/load-config.js';
 import { createProgram } from '../packages/cli/src/program.js';
+import { writtenPages } from './site/pages.mjs';
 
 // The code that README.md and the docs show: it compiles, and what it names is there. What is run,
 // and what that prints, is in packages/cli/src/e2e/readme.e2e.test.ts.
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const read = (page) => readFileSync(join(ROOT, page), 'utf8');
 
-const pages = [
-  'README.md',
-  'infra/README.md',
-  ...readdirSync(join(ROOT, 'docs'))
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => `docs/${name}`),
-  ...readdirSync(join(ROOT, 'packages')).map((name) => `packages/${name}/README.md`),
-  ...readdirSync(join(ROOT, 'examples')).map((name) => `examples/${name}/README.md`),
-];
+/** Of the paragraph before a block: a file that other blocks of the page may import. */
+const SAVED_AS = /\bSave this as\s`([\w.-]+)`[^\n]*\n([^\n]+\n)*\n$/;
 
-/** Blocks of code, each with the line on which it begins. */
-const blocks = pages.flatMap((page) => {
+/** Blocks of code, each with the line on which it begins, and the file that it is saved as. */
+const blocks = writtenPages().flatMap((page) => {
   const text = read(page);
   return Array.from(text.matchAll(/^```(\w+)\n([^]*?)^```/gm), ({ 1: language, 2: code, index }) => {
-    return { place: `${page}:${text.slice(0, index).split('\n').length}`, language, code };
+    const before = text.slice(0, index);
+    const [, file] = SAVED_AS.exec(before) ?? [];
+    return { page, file, place: `${page}:${before.split('\n').length}`, language, code };
   });
 });
 const blocksIn = (...languages) => blocks.filter(({ language }) => languages.includes(language));
@@ -105,6 +101,7 @@ const OPTIONS = {
   noUncheckedIndexedAccess: true,
   exactOptionalPropertyTypes: true,
   noEmit: true,
+  allowImportingTsExtensions: true,
   skipLibCheck: true,
   target: ts.ScriptTarget.ESNext,
   lib: ['lib.esnext.d.ts'],
@@ -117,7 +114,10 @@ const OPTIONS = {
 /** What the compiler says about the snippets, each as a module of its own. */
 function compile(snippets) {
   const files = new Map(
-    snippets.map(({ code }, index) => [join(ROOT, 'infra', `snippet-${index}.mts`), withGiven(code)]),
+    snippets.map(({ page, file, code }, index) => [
+      join(ROOT, 'infra', 'snippets', page, file ?? `snippet-${index}.mts`),
+      withGiven(code),
+    ]),
   );
   const host = ts.createCompilerHost(OPTIONS);
   const { fileExists, readFile, getSourceFile } = host;

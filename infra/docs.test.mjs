@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { anchorOf } from './site/links.mjs';
+import { ROOT, writtenPages } from './site/pages.mjs';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DECISIONS = 'docs/decisions';
 /** Of prose; tables and code blocks cannot be wrapped. */
 const MAX_COLUMNS = 120;
@@ -18,7 +18,7 @@ function pagesIn(folder) {
     .map((name) => `${folder}/${name}`);
 }
 
-const pages = ['README.md', ...pagesIn('docs'), ...pagesIn(DECISIONS)];
+const pages = writtenPages();
 const records = pagesIn(DECISIONS).filter((page) => !page.endsWith('/README.md'));
 
 /**
@@ -32,17 +32,6 @@ function prose(text) {
     if (fence) fenced = !fenced;
     return fence || fenced ? [] : [{ line, number: index + 1 }];
   });
-}
-
-/**
- * The anchor that GitHub gives to a heading.
- * @param {string} heading
- */
-function anchorOf(heading) {
-  return heading
-    .toLowerCase()
-    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
-    .replaceAll(' ', '-');
 }
 
 /** @param {string} page */

@@ -54,8 +54,7 @@ export type LinearizableResult =
 /**
  * Checks that every operation can have taken effect at one instant between its invocation and its
  * completion (Herlihy & Wing, "Linearizability", 1990). Each key is checked by itself: a history is
- * linearizable when each of its objects is (their theorem of locality). See {@link searchOrder} for
- * the search.
+ * linearizable when each of its objects is (their theorem of locality).
  *
  * Unknown writes and increments may take effect at any time from their invocation on, or never, but
  * not twice, and what was once seen of them stays. Failed operations must have no effect.
