@@ -121,6 +121,8 @@ function compile(snippets) {
   );
   const host = ts.createCompilerHost(OPTIONS);
   const { fileExists, readFile, getSourceFile } = host;
+  // Else nothing is looked for in a folder that is not on the disk.
+  host.directoryExists = undefined;
   host.fileExists = (file) => files.has(file) || fileExists(file);
   host.readFile = (file) => files.get(file) ?? readFile(file);
   host.getSourceFile = (file, ...rest) =>

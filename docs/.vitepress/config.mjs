@@ -42,7 +42,7 @@ export default defineConfig({
   themeConfig: {
     sidebar: sidebars(),
     nav: [
-      { text: 'Overview', link: '/overview' },
+      { text: 'Tutorial', link: '/tutorial' },
       { text: 'Command line', link: '/cli' },
       { text: 'API', link: '/api/' },
     ],

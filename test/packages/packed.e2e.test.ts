@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import {
   copyFileSync,
   mkdirSync,
@@ -8,7 +9,8 @@ import {
   readdirSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, normalize } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
+import { createInterface } from 'node:readline';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
@@ -158,5 +160,64 @@ Promise.all(names.map((name) => import(name))).then((imported) => {
     const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
     const ended = await run(consumer, join(consumer, 'node_modules', '.bin', 'antiphon'), ['--version']);
     expect(ended).toEqual({ code: 0, output: `${version}\n` });
+  });
+});
+
+/** What a page tells its reader to save, in a folder of its own beside what is installed. */
+function saved(page: string): string {
+  const text = readFileSync(join(ROOT, page), 'utf8');
+  const at = join(consumer, basename(page, '.md'));
+  mkdirSync(at, { recursive: true });
+  const files = text.matchAll(/\bSave this as\s`([\w.-]+)`[^]*?^```ts\n([^]*?)^```/gm);
+  for (const [, file = '', code = ''] of files) writeFileSync(join(at, file), code);
+  return at;
+}
+
+describe('whoever follows a page literally', () => {
+  it.each([
+    ['docs/tutorial.md', 'shop.test.mts'],
+    ['docs/how-to/test-your-service.md', 'orders.test.mts'],
+  ])('%s: its tests pass', { timeout: LIMIT_MS }, async (page, file) => {
+    const { code, output } = await run(saved(page), NODE, ['--no-warnings', '--test', file]);
+    expect(output).toMatch(/^\W*fail 0$/m);
+    expect(code, output).toBe(0);
+  });
+
+  it('docs/tutorial.md: by hand, sees what it shows', { timeout: LIMIT_MS }, async () => {
+    const at = saved('docs/tutorial.md');
+    const text = readFileSync(join(ROOT, 'docs/tutorial.md'), 'utf8');
+    const [, calls = '', answers = ''] = /^```sh\n(curl [^]*?)```\n\n```text\n([^]*?)```/m.exec(text) ?? [];
+    const withoutIds = (shown: string): string => shown.replaceAll(/[0-9a-f-]{36}/g, 'ID');
+    const started: ChildProcess[] = [];
+    const start = async (file: string, env: Readonly<Record<string, string>>): Promise<string> => {
+      const child = spawn(NODE, ['--no-warnings', file], { cwd: at, env: { ...process.env, ...env } });
+      started.push(child);
+      for await (const line of createInterface({ input: child.stdout })) {
+        const [url] = /(nats|http):\S+/.exec(line) ?? [];
+        if (url !== undefined) return url;
+      }
+      throw new Error(`${file} ended before it listened.`);
+    };
+    try {
+      // A port of this machine may be taken.
+      const nats = readFileSync(join(at, 'nats.mts'), 'utf8').replace(' port: 4222,', '');
+      writeFileSync(join(at, 'nats.mts'), nats);
+      const NATS_URL = await start('nats.mts', {});
+      const first = await start('service.mts', { ID: 'eu-1', NATS_URL });
+      const second = await start('service.mts', { ID: 'eu-2', NATS_URL });
+      const here = calls
+        .replaceAll('http://127.0.0.1:8081', first)
+        .replaceAll('http://127.0.0.1:8082', second);
+      const { output } = await run(at, 'bash', ['-c', here]);
+      expect(withoutIds(output)).toBe(withoutIds(answers));
+      started[1]?.kill('SIGKILL');
+      const response = await fetch(`${second}/orders/A-7`, { method: 'POST' });
+      expect(response.status).toBe(201);
+    } finally {
+      for (const child of started.toReversed()) {
+        const ended = new Promise((resolve) => child.once('exit', resolve));
+        if (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')) await ended;
+      }
+    }
   });
 });
