@@ -54,6 +54,8 @@ export default {
   interfacePropertiesFormat: 'table',
   parametersFormat: 'table',
   typeDeclarationFormat: 'table',
+  // All of them are `readonly`.
+  tableColumnSettings: { hideModifiers: true },
   treatWarningsAsErrors: true,
   treatValidationWarningsAsErrors: true,
   validation: { notExported: true, invalidLink: true, notDocumented: true },
