@@ -38,7 +38,8 @@ it('a registry that takes nothing any more costs an alarm, and neither a process
     await eventually('a is out', () => inSync() === 2, 20_000);
     locked.exec('ROLLBACK');
     await eventually('a is back', () => inSync() === 3, 20_000);
-    const alarms = (): readonly { name: string; message: string }[] => [a, b].flatMap((one) => one.status().alarms);
+    const alarms = (): readonly { name: string; message: string }[] =>
+      [a, b].flatMap((one) => one.status().alarms);
     await eventually('somebody says so', () => alarms().some(({ name }) => name === 'in-sync-set'));
     expect(alarms().find(({ name }) => name === 'in-sync-set')?.message).toMatch(/sealed/);
     for (let id = 1; id <= 20; id++) await b.execute([{ sql: 'INSERT INTO t VALUES (?, 1)', params: [id] }]);
