@@ -7,7 +7,7 @@ import type {
   RescueQuery,
   ShownRescueChange,
 } from '@antiphon/replica';
-import { withRevivedValues } from '@antiphon/replica/internal';
+import { revived } from '@antiphon/replica/internal';
 import type { ReplicaRef } from './replica-ref.js';
 import type { AskLimits } from './quarantine.js';
 
@@ -43,7 +43,7 @@ export async function showRescued(
   for (;;) {
     const request = { id, after: shown.length, whole: false };
     const { shown: page, ...detail } = await withAbortReason(replica.ask('rescued', request, wait), wait);
-    shown.push(...page.map(withRevivedValues));
+    shown.push(...page.map(revived));
     if (!detail.more || shown.length >= limit)
       return { ...detail, shown: shown.slice(0, limit), more: detail.more || shown.length > limit };
   }
@@ -59,7 +59,7 @@ export async function* rescuedChanges(
   for (let after = 0; ;) {
     const request = { id, after, whole: true };
     const { shown, more } = await withAbortReason(replica.ask('rescued', request, wait), wait);
-    yield* shown.map(withRevivedValues);
+    yield* shown.map(revived);
     after += shown.length;
     if (!more || shown.length === 0) return;
   }
@@ -75,7 +75,7 @@ export async function reapplyRescued(
   checkRequired(wait, LIMITS, 'reapplyRescued()', ['timeoutMs', 'signal']);
   const { force } = options;
   const answer = await withAbortReason(replica.ask('reapplyRescued', { id, force }, wait), wait);
-  return { ...answer, conflicts: answer.conflicts.map(withRevivedValues) };
+  return { ...answer, conflicts: answer.conflicts.map(revived) };
 }
 
 /** Notes that nobody needs a transaction of a replica's rescue ledger. */

@@ -8,7 +8,7 @@ export { describeSubscription } from './read/subscriptions.js';
 export { rowObjects, shapedRows } from './read/row-objects.js';
 export type { PlacedResult } from './read/read.js';
 export { parseSessionToken } from './state/session.js';
-export { withRevivedValues } from './failover/rescue-values.js';
+export { revived } from './repair/shown-row.js';
 export { revivedConflicts } from './repair/kept-conflicts.js';
 export { type Certainty, certaintyOf } from './write/certainty.js';
 export { hasRun } from './write/refused.js';

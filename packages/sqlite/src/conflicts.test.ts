@@ -75,6 +75,25 @@ it('of several in a row, each is kept with what it met, and no character is halv
   }
 });
 
+it('of long text that is not UTF-8 the beginning is kept, and shown of the row as it is now', async () => {
+  await two(`CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT); INSERT INTO t VALUES (1, 'old');`);
+  const raw = (byte: string) =>
+    `UPDATE t SET x = CAST(CAST(x'${byte}' || zeroblob(100000) AS BLOB) AS TEXT) WHERE id = 1`;
+  await cluster.write('a', raw('fe'));
+  await cluster.write('b', raw('ff'));
+  await cluster.synchronize();
+  const cut = (byte: number) => {
+    const start = new Uint8Array(200);
+    start[0] = byte;
+    return [1n, { start, length: 100_001, tag: 'raw-text' }];
+  };
+  for (const name of ['a', 'b']) {
+    const [one] = await conflictsOf(name);
+    expect([one?.lost, one?.kept, one?.here], name).toEqual([cut(254), cut(255), cut(255)]);
+    expect(Number(cluster.shell(name, 'SELECT length(data) FROM _antiphon_conflicts'))).toBeLessThan(2000);
+  }
+});
+
 it('the last of them are kept in the file, and of long values the beginning', async () => {
   const count = MAX_KEPT_CONFLICTS + 5;
   await two(

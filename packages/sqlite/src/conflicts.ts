@@ -57,7 +57,7 @@ export class ConflictLedger {
       };
       const { table, columns, key } = conflict;
       const here = rowOf(this.connection, tables, { table, columns, key });
-      return { ...conflict, ...(here && { here }) };
+      return { ...conflict, ...(here && { here: cutRow(here) }) };
     });
   }
 }

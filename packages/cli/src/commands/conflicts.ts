@@ -1,13 +1,13 @@
 import { listConflicts } from '@antiphon/client';
 import type { ConflictList, ShownConflict } from '@antiphon/replica';
 import type { TargetOptions } from '../cluster/target.js';
-import { keyToText, toJson } from '../output/json.js';
+import { toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
 import { addReplicaOption, Asked, exitOf } from './asked.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
-import { type Said, valueJson } from './quarantine-text.js';
-import { rowJson } from './rescue-text.js';
+import { keyOf, type Said, valueJson } from './quarantine-text.js';
+import { moreColumnsOf, rowJson } from './rescue-text.js';
 
 interface ConflictsOptions extends TargetOptions {
   readonly replica?: string;
@@ -57,7 +57,7 @@ function show({ id, answer, error }: Said<ConflictList>, terminal: Terminal): vo
 function showConflict(conflict: ShownConflict, terminal: Terminal): void {
   const { table, key, columns, winner, loser, kept, lost, here, atMs } = conflict;
   terminal.out(
-    `  ${table} ${key.map(keyToText).join('/')}, decided at ${new Date(atMs).toISOString()}: ` +
+    `  ${table} ${keyOf(key)}, decided at ${new Date(atMs).toISOString()}: ` +
       `${winner.origin}:${winner.counter} stays, ${loser.origin}:${loser.counter} is lost\n`,
   );
   for (const [title, row] of [
@@ -66,6 +66,7 @@ function showConflict(conflict: ShownConflict, terminal: Terminal): void {
     ['here', here],
   ] as const)
     terminal.out(`    ${title.padEnd(5)} ${row === undefined ? 'no row' : toJson(rowJson(columns, row))}\n`);
+  terminal.out(moreColumnsOf(conflict));
 }
 
 function asJson({ id, answer, error }: Said<ConflictList>): object {

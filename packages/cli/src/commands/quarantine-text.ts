@@ -6,7 +6,7 @@ import type {
   QuarantineList,
   RetryAnswer,
 } from '@antiphon/replica';
-import { databaseValue, toJson } from '../output/json.js';
+import { databaseValue, keyToText, toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
@@ -129,12 +129,23 @@ function rowJson(row: Readonly<Record<string, Value | CutValue>>): object {
  * whole.
  */
 export function valueJson(value: Value | CutValue): unknown {
-  const isCut =
+  return isCut(value) ? { cut: value } : databaseValue(value);
+}
+
+/** The values of a key, in a line of text. */
+export function keyOf(key: readonly (Value | CutValue)[]): string {
+  return key
+    .map((value) => (isCut(value) ? `${keyToText(value.start)}… (${value.length} in all)` : keyToText(value)))
+    .join('/');
+}
+
+function isCut(value: Value | CutValue): value is CutValue {
+  return (
     typeof value === 'object' &&
     value !== null &&
     !(value instanceof Uint8Array) &&
-    !(value instanceof TaggedValue);
-  return isCut ? { cut: value } : databaseValue(value);
+    !(value instanceof TaggedValue)
+  );
 }
 
 const STATE_STYLES = { applied: 'green', present: 'green', refused: 'yellow' } as const;

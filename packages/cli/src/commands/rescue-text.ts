@@ -8,11 +8,11 @@ import type {
   ShownRescueConflict,
   ShownRow,
 } from '@antiphon/replica';
-import { keyToText, toJson } from '../output/json.js';
+import { toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import { formatTable } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
-import { type Said, valueJson } from './quarantine-text.js';
+import { keyOf, type Said, valueJson } from './quarantine-text.js';
 
 const COLUMNS = [
   { title: 'id', align: 'right' },
@@ -104,7 +104,7 @@ export function showAnswer(replica: string, answer: ReapplyAnswer, terminal: Ter
 }
 
 function rowOf({ table, key }: Pick<ShownRescueChange, 'table' | 'key'>): string {
-  return `${table} ${key.map(keyToText).join('/')}`;
+  return `${table} ${keyOf(key)}`;
 }
 
 function showImages(change: Omit<ShownRescueConflict, 'table' | 'key'>, terminal: Terminal): void {
@@ -115,6 +115,14 @@ function showImages(change: Omit<ShownRescueConflict, 'table' | 'key'>, terminal
     ['here', here],
   ] as const)
     terminal.out(`    ${title.padEnd(6)} ${row === undefined ? 'no row' : toJson(rowJson(columns, row))}\n`);
+  terminal.out(moreColumnsOf(change));
+}
+
+/** Says what of a wide row is not shown. */
+export function moreColumnsOf({ moreColumns = 0 }: Pick<ShownRescueChange, 'moreColumns'>): string {
+  return moreColumns === 0
+    ? ''
+    : `    … ${counted(moreColumns, 'more column')} did not fit into the answer\n`;
 }
 
 export function asListJson({ id, answer, error }: Said<RescueList>): object {

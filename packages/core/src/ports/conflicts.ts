@@ -1,6 +1,6 @@
 import type { Version } from '../decisions/version.js';
 import type { CutShort } from '../model/cut-short.js';
-import type { Row, Value } from '../model/value.js';
+import type { Value } from '../model/value.js';
 
 /**
  * Two transactions changed one row, and the origin of the winner did not know the loser's change.
@@ -26,8 +26,8 @@ export interface KeptConflict extends RowConflict {
   readonly id: number;
   /** When it was decided here, in milliseconds since 1970. */
   readonly atMs: number;
-  /** The row as it is now; absent where there is none. */
-  readonly here?: Row;
+  /** The row as it is now; absent where there is none. Long values are cut. */
+  readonly here?: readonly (Value | CutShort)[];
 }
 
 /** A store keeps so many; older ones are forgotten. */

@@ -11,17 +11,12 @@ import {
   type RescueState,
 } from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
+import { answerBytes, bytesOfRow, cutToFit, fitting, revived } from '../repair/shown-row.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import type { Writer } from '../write/writer.js';
 import { alarmRescued } from './rescue-alarm.js';
-import {
-  bytesOf,
-  fitting,
-  type ShownRescueChange,
-  type ShownRescueConflict,
-  withRevivedValues,
-} from './rescue-values.js';
+import type { ShownRescueChange, ShownRescueConflict } from './rescue-values.js';
 import {
   encodeRescued,
   isTooLarge,
@@ -91,6 +86,14 @@ export interface RescueDetail extends RescuedTransaction {
   readonly shown: readonly ShownRescueChange[];
   /** There are more changes: ask with `after` higher by the number of those shown. */
   readonly more: boolean;
+}
+
+/** With rows that fit into a message; its changes are those after the first `after`. */
+export function cutDetail(scope: Scope, detail: RescueDetail, after: number): RescueDetail {
+  const bytes = answerBytes(scope);
+  const cut = detail.shown.map((change) => cutToFit(change, bytes));
+  const shown = fitting(cut, bytes);
+  return { ...detail, shown, more: after + shown.length < detail.changes };
 }
 
 /** What came of writing a rescued transaction again. */
@@ -173,7 +176,7 @@ export class RescueLedgerAccess implements RescueAccess {
     const { after = 0 } = page;
     const transaction = await this.#find(id);
     const changes = await this.scope.store.rescueChanges(id, { after, limit: CHANGES_PAGE });
-    const shown = fitting(changes);
+    const shown = fitting(changes, answerBytes(this.scope));
     return { ...transaction, shown, more: after + shown.length < transaction.changes };
   }
 
@@ -188,7 +191,7 @@ export class RescueLedgerAccess implements RescueAccess {
     const earlier = await this.#earlier(id, changes);
     const data = encodeRescued(changes, this.scope, time);
     const { conflicts, ...written } = await this.#write({ data, force });
-    const answer = { id, ...written, conflicts: conflicts.map(withRevivedValues), earlier };
+    const answer = { id, ...written, conflicts: conflicts.map(revived), earlier };
     if (written.conflicting > 0) return { ...answer, outcome: 'conflicts' };
     // A crash before this: the next time, everything is there already.
     await this.#resolve(id, 'reapplied', written.transaction);
@@ -224,7 +227,7 @@ export class RescueLedgerAccess implements RescueAccess {
     const changes: RescueChange[] = [];
     for (let bytes = 0; ;) {
       const page = await store.rescueChanges(id, { after: changes.length, limit: CHANGES_PAGE });
-      for (const change of page) bytes += bytesOf({ ...change, here: [] });
+      for (const { before = [], after = [] } of page) bytes += bytesOfRow(before) + bytesOfRow(after);
       changes.push(...page);
       if (isTooLarge(bytes / 2)) throw tooLarge();
       if (page.length < CHANGES_PAGE) return changes;

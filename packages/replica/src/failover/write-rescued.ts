@@ -11,9 +11,10 @@ import {
   type RescueWrite,
   type Row,
 } from '@antiphon/core';
+import { answerBytes, cutToFit, fitting } from '../repair/shown-row.js';
 import type { Scope } from '../state/scope.js';
 import type { Writer } from '../write/writer.js';
-import { fitting, type ShownRescueConflict, withCutValues } from './rescue-values.js';
+import type { ShownRescueConflict } from './rescue-values.js';
 
 /** Changes of a rescued transaction, on their way to the primary. */
 export interface RescuedWrite {
@@ -37,13 +38,16 @@ const MAX_BYTES = 512 * 1024;
 
 /** In the primary's own process, as one ordinary transaction. Throws what `transaction` throws. */
 export async function writeRescued(
-  { store, id: primary }: Scope,
+  scope: Scope,
   writer: Writer<unknown>,
   { data, force }: RescuedWrite,
 ): Promise<RescuedWritten> {
+  const { store, id: primary } = scope;
   const changes = decodeRescued(data);
   const { value, id } = await writer.transaction(() => store.writeRescued(changes, { force }));
-  const conflicts = fitting(value.conflicts.map(withCutValues));
+  const bytes = answerBytes(scope);
+  const cut = value.conflicts.map((conflict): ShownRescueConflict => cutToFit(conflict, bytes));
+  const conflicts = fitting(cut, bytes);
   return { ...value, conflicts, primary, ...(id && { transaction: formatTransactionId(id) }) };
 }
 

@@ -1,11 +1,9 @@
-import type { KeptConflict, Value } from '@antiphon/core';
+import type { KeptConflict } from '@antiphon/core';
 import type { Scope } from '../state/scope.js';
-import { bytesOfRow, cutRow, revivedRow, type ShownRow } from './shown-row.js';
+import { answerBytes, cutToFit, fitting, revived, type ShownRow } from './shown-row.js';
 
 /** One answer has so many at most. */
 const PAGE = 50;
-/** Of their rows: a mailbox's answer is one message. */
-const MAX_SHOWN_BYTES = 256 * 1024;
 
 /** Which conflicts of a replica. */
 export interface ConflictQuery {
@@ -14,13 +12,16 @@ export interface ConflictQuery {
 }
 
 /** A conflict with both rows; long values are cut. */
-export interface ShownConflict extends Omit<KeptConflict, 'kept' | 'lost' | 'here'> {
+export interface ShownConflict extends Omit<KeptConflict, 'key' | 'kept' | 'lost' | 'here'> {
+  readonly key: ShownRow;
   /** What the winner made of the row; absent where it deleted it. */
   readonly kept?: ShownRow;
   /** What the loser had made of it; absent where it had deleted it. */
   readonly lost?: ShownRow;
   /** The row as it is in this database now; absent where there is none. */
   readonly here?: ShownRow;
+  /** The rows have so many more columns, which did not fit into the answer. */
+  readonly moreColumns?: number;
 }
 
 /** The conflicts that a replica has decided last. */
@@ -33,44 +34,16 @@ export interface ConflictList {
   readonly total: number;
 }
 
-export async function keptConflicts({ store }: Scope, { beforeId }: ConflictQuery): Promise<ConflictList> {
+export async function keptConflicts(scope: Scope, { beforeId }: ConflictQuery): Promise<ConflictList> {
+  const { store } = scope;
   const found = await store.conflicts({ limit: PAGE + 1, ...(beforeId !== undefined && { beforeId }) });
-  const conflicts: ShownConflict[] = [];
-  let bytes = 0;
-  for (const conflict of found.slice(0, PAGE)) {
-    const shown = withRows(conflict, cutRow);
-    const rows = [shown.key, shown.kept, shown.lost, shown.here];
-    bytes += rows.reduce((sum, row) => sum + bytesOfRow(row), 0);
-    if (conflicts.length > 0 && bytes > MAX_SHOWN_BYTES) break;
-    conflicts.push(shown);
-  }
+  const bytes = answerBytes(scope);
+  const shown = found.slice(0, PAGE).map((conflict): ShownConflict => cutToFit(conflict, bytes));
+  const conflicts = fitting(shown, bytes);
   return { conflicts, more: conflicts.length < found.length, total: store.state().conflicts };
 }
 
 /** As they were before they travelled in a message. */
 export function revivedConflicts(list: ConflictList): ConflictList {
-  const conflicts = list.conflicts.map((one) => ({
-    ...withRows(one, revivedRow),
-    key: one.key.map(revivedKey),
-  }));
-  return { ...list, conflicts };
-}
-
-function withRows(
-  conflict: Omit<ShownConflict, 'kept' | 'lost' | 'here'> &
-    Partial<Record<'kept' | 'lost' | 'here', ShownRow>>,
-  map: (row: ShownRow) => ShownRow,
-): ShownConflict {
-  const { kept, lost, here } = conflict;
-  return {
-    ...conflict,
-    ...(kept && { kept: map(kept) }),
-    ...(lost && { lost: map(lost) }),
-    ...(here && { here: map(here) }),
-  };
-}
-
-function revivedKey(value: Value): Value {
-  const [revived] = revivedRow([value]);
-  return (revived ?? null) as Value;
+  return { ...list, conflicts: list.conflicts.map(revived) };
 }

@@ -11,6 +11,7 @@ import {
   type PartBatch,
   type Value,
 } from '@antiphon/core';
+import { bytesOfRow } from './shown-row.js';
 
 /** What is shown of one message altogether; a mailbox's answer is one message itself. */
 const MAX_CHANGES = 200;
@@ -123,8 +124,8 @@ class ShownChanges {
   }
 
   #shown(value: Value): Value | CutValue {
-    const long = typeof value === 'string' || value instanceof Uint8Array ? value : undefined;
-    this.#bytes += 16 + Math.min(long?.length ?? 0, MAX_VALUE_LENGTH);
-    return cutShort(value, MAX_VALUE_LENGTH);
+    const cut = cutShort(value, MAX_VALUE_LENGTH);
+    this.#bytes += bytesOfRow([cut]);
+    return cut;
   }
 }

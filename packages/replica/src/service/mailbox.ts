@@ -14,8 +14,7 @@ import {
   newestEpoch,
   type PassedEpoch,
 } from '@antiphon/core';
-import type { RescueAccess, RescueDetail, RescueQuery } from '../failover/rescue.js';
-import { withCutValues } from '../failover/rescue-values.js';
+import { cutDetail, type RescueAccess, type RescueDetail, type RescueQuery } from '../failover/rescue.js';
 import { ownCandidacy } from '../failover/candidacy.js';
 import { switchOver } from '../failover/switch-over.js';
 import type { Left, LeaveOptions } from '../membership/leave.js';
@@ -191,7 +190,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
 
   async #rescued({ id, after, whole }: RescuedRequest): Promise<RescueDetail> {
     const detail = await this.services.rescue.show(id, { after });
-    return whole ? detail : { ...detail, shown: detail.shown.map(withCutValues) };
+    return whole ? detail : cutDetail(this.scope, detail, after);
   }
 
   async #hold(holdMs: number): Promise<Standing> {

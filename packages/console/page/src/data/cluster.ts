@@ -95,6 +95,8 @@ export interface RescuedChange {
   readonly before?: RescuedRow;
   readonly after?: RescuedRow;
   readonly here?: RescuedRow;
+  /** That did not fit into the answer. */
+  readonly moreColumns?: number;
 }
 
 export interface RescueDetail extends RescuedTransaction {
@@ -173,6 +175,7 @@ export interface KeptConflict {
   readonly kept?: RescuedRow;
   readonly lost?: RescuedRow;
   readonly here?: RescuedRow;
+  readonly moreColumns?: number;
 }
 
 export interface Conflicts {

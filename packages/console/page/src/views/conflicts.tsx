@@ -6,6 +6,7 @@ import { Empty, Failed, Loading, Panel } from '../parts/panel.js';
 import { Table } from '../parts/table.js';
 import { useAnswer } from '../parts/use-answer.js';
 import { sameValue, Value } from '../parts/value.js';
+import { MoreColumns } from './versions.js';
 
 /** Rows that two replicas changed without knowing of each other: both versions, side by side. */
 export function ConflictsView({ picture }: { readonly picture: Picture }) {
@@ -105,6 +106,7 @@ function Detail({ conflict }: { readonly conflict: SeenConflict }) {
       class="conflict"
     >
       <Sides conflict={conflict} name={name} />
+      <MoreColumns count={conflict.moreColumns} />
       {kept === undefined && <p class="quiet">What stays is that the row was deleted.</p>}
       {lost === undefined && (
         <p class="quiet">Lost is a deletion, or a row that another one with its unique value had hidden.</p>

@@ -1,4 +1,5 @@
 import type { JsonValue, RescuedChange } from '../data/cluster.js';
+import { counted } from '../model/format.js';
 import { sameValue, Value } from '../parts/value.js';
 
 /** What is neither as before nor as after was changed by somebody else. */
@@ -9,6 +10,11 @@ function nowClass(
 ): string {
   if (sameValue(is, was)) return '';
   return sameValue(is, made) ? 'same' : 'other';
+}
+
+/** Says what of a wide row is not shown. */
+export function MoreColumns({ count = 0 }: { readonly count: number | undefined }) {
+  return count > 0 && <p class="quiet">Of this row, {counted(count, 'more column')} did not fit.</p>;
 }
 
 /** One row side by side: before a transaction, after it, and as it is now. */
@@ -54,6 +60,7 @@ export function Versions({ change }: { readonly change: RescuedChange }) {
           })}
         </tbody>
       </table>
+      <MoreColumns count={change.moreColumns} />
     </div>
   );
 }
