@@ -116,7 +116,7 @@ export { decodeLeaseRecord, encodeLeaseRecord } from './codec/lease-record.js';
 export { withEpoch } from './codec/with-epoch.js';
 export { cutMessage } from './codec/cut-message.js';
 export { decodeBatches, summarize } from './codec/decode-batches.js';
-export { decodeChanges } from './codec/decode-changes.js';
+export { ChangeDecoder, decodeChanges } from './codec/decode-changes.js';
 export { encodeBatch, encodePart } from './codec/encode-batch.js';
 export {
   type CodecLimits,
@@ -127,6 +127,7 @@ export {
 } from './codec/limits.js';
 export { syncLength } from './codec/sync-section.js';
 export { type CutShort, cutShort } from './model/cut-short.js';
+export { beforeUpdate, rescueChangeOf } from './model/rescue-change.js';
 
 export { type Admission, type AdmissionState, admit, admitted, newOfPart } from './decisions/admission.js';
 export { type FlapVerdict, nextPromotion, promotionsIn } from './decisions/anti-flap.js';

@@ -12,7 +12,7 @@ import {
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
 import type { TrackedTable } from './local-table.js';
-import { withRowsHere } from './rows-here.js';
+import { rowsHere } from './rows-here.js';
 
 /** Characters or bytes: of a longer value only the beginning is kept. */
 const MAX_LENGTH = 16 * 1024;
@@ -75,7 +75,7 @@ export function rowOf(
     (column) => place.get(table.columns.findIndex((one) => one.name === column)) ?? null,
   );
   const change = { table: name, op: 'update', columns, key, after: row } as const;
-  return withRowsHere(connection, tables, [change])[0]?.here;
+  return rowsHere(connection, tables)(change).here;
 }
 
 /** What is kept for people must not keep a transaction from being applied. */

@@ -135,6 +135,7 @@ export function bytesOf(row: Row): number {
 
 function valueLength(value: Value | undefined): number | undefined {
   if (typeof value === 'string') return value.length;
+  if (value instanceof TaggedValue) return value.bytes.byteLength;
   return value instanceof Uint8Array ? value.byteLength : undefined;
 }
 

@@ -1,21 +1,24 @@
 import {
   type BatchHeader,
   type Change,
+  ChangeDecoder,
   decodeBatches,
   decodeChanges,
   type DictionaryTable,
   encodeBatch,
   type Rescue,
   type RescueChange,
+  rescueChangeOf,
   type RescueReason,
   type RescueState,
-  type Row,
   type SealedTransaction,
   type Store,
   type TransactionBatch,
-  type Value,
 } from '@antiphon/core';
 import type { Connection } from './connection.js';
+import { Pace } from './pace.js';
+import { bytesOf } from './read-work.js';
+import type { RescuePlaces } from './rescue-places.js';
 
 /** What of the store's state the ledger moves. */
 interface LedgerState {
@@ -29,6 +32,18 @@ type RescueQuery = Parameters<Store['rescues']>[0];
 interface RescueRow extends Omit<Rescue, 'tables' | 'reappliedAs'> {
   readonly tables: string;
   readonly reappliedAs: string | null;
+}
+
+interface ChangesQuery {
+  readonly after: number;
+  readonly limit: number;
+  readonly maxBytes?: number | undefined;
+}
+
+interface ReadChange {
+  readonly change: Change;
+  readonly index: number;
+  readonly tables: readonly DictionaryTable[];
 }
 
 /** A transaction of the ledger, or of the tail that goes there. */
@@ -212,20 +227,57 @@ export class RescueLedger {
     }));
   }
 
-  /** Without what is here now. */
-  changes(id: number, after: number, limit: number): readonly RescueChange[] {
-    const counter = this.connection
-      .statement('SELECT counter FROM _antiphon_rescue WHERE id = ?', 'value')
-      .get(id) as number | undefined;
-    const transaction = counter === undefined ? undefined : this.#read(id, counter);
-    if (transaction === undefined) return [];
-    const changes: RescueChange[] = [];
-    let index = 0;
-    for (const change of transaction.changes) {
-      if (changes.length >= limit) break;
-      if (index++ >= after) changes.push(shown(change, transaction.tables));
+  /** `here` adds what a row is now. Nothing is looked at twice where the place is known. */
+  async changes(
+    id: number,
+    { after, limit, maxBytes = Infinity }: ChangesQuery,
+    places: RescuePlaces,
+    here: (change: RescueChange) => RescueChange,
+  ): Promise<readonly RescueChange[]> {
+    const pace = Pace.ordinary(this.connection.surroundings);
+    const page: RescueChange[] = [];
+    let bytes = 0;
+    for (const { change, index, tables } of this.#from(id, after, places)) {
+      if (index >= after) {
+        const shown = here(rescueChangeOf(change, tables));
+        for (const row of [shown.before, shown.after, shown.here]) bytes += bytesOf(row ?? []);
+        if (page.length > 0 && bytes > maxBytes) break;
+        page.push(shown);
+        if (page.length >= limit) break;
+      }
+      if (pace.due()) await pace.rest();
     }
-    return changes;
+    places.reached(id, after + page.length);
+    return page;
+  }
+
+  /** From the last place before a change that is known. */
+  *#from(id: number, after: number, places: RescuePlaces): Generator<ReadChange> {
+    const first = this.#data(id, 0);
+    const [head] = first === undefined ? [] : decodeBatches(first);
+    if (head === undefined) return;
+    const { tables } = head;
+    if (head.kind !== 'part') {
+      const changes = head.transactions.flatMap((transaction) => transaction.changes);
+      for (const [index, change] of changes.entries()) yield { change, index, tables };
+      return;
+    }
+    const place = places.before(id, after);
+    const decoder = new ChangeDecoder(tables);
+    let { index } = place;
+    for (let part = place.part; ; part++) {
+      const data = this.#data(id, part);
+      if (data === undefined) return;
+      for (const [batch, content] of decodeBatches(data).entries()) {
+        const isAt = part === place.part && batch === place.batch;
+        if (content.kind !== 'part' || (part === place.part && batch < place.batch)) continue;
+        for (const change of decoder.changesIn(content.body.subarray(isAt ? place.offset : 0))) {
+          const offset = decoder.offset + (isAt ? place.offset : 0);
+          places.note(id, { index: index + 1, part, batch, offset });
+          yield { change, index: index++, tables };
+        }
+      }
+    }
   }
 
   /** False when it is not kept any more. */
@@ -237,21 +289,4 @@ export class RescueLedger {
     state.rescued--;
     return true;
   }
-}
-
-function shown(change: Change, tables: readonly DictionaryTable[]): RescueChange {
-  const { name = '', columns = [], key: keyColumns = [] } = tables[change.table] ?? {};
-  const { op, row } = change;
-  const key = keyColumns.map((column) => row[column] as Value);
-  const shown = { table: name, op, columns, key };
-  if (op === 'insert') return { ...shown, after: row };
-  if (op === 'delete') return { ...shown, before: row };
-  return { ...shown, before: beforeUpdate(change), after: row };
-}
-
-/** The row that an update found. */
-export function beforeUpdate(change: Extract<Change, { op: 'update' }>): Row {
-  const before = [...change.row];
-  change.changed.forEach((column, index) => (before[column] = change.before[index] as Value));
-  return before;
 }

@@ -300,6 +300,57 @@ describe('I3, I10: a rewind undoes, to the byte,', () => {
   });
 });
 
+describe('what a large transaction had changed', () => {
+  it('is read on from where the last page ended, and a page from near where it begins', async () => {
+    await primary('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 80)';
+    await write(`${rows} INSERT INTO t SELECT i, randomblob(50000) FROM n`);
+    await store.rewind({ reason: 'rescued', spent: 0 });
+    const [{ id } = { id: 0 }] = await store.rescues({ afterId: 0, limit: 1 });
+    const keys = async (after: number) =>
+      (await store.rescueChanges(id, { after, limit: 3 })).map(({ key }) => Number(key[0]));
+    expect(await keys(60)).toEqual([61, 62, 63]);
+    const parts = 'SELECT count(*) AS count FROM _antiphon_rescue_data';
+    expect(outside.prepare(parts).get()?.['count']).toBeGreaterThan(3);
+    // Nothing before the place is looked at.
+    outside.exec('DELETE FROM _antiphon_rescue_data WHERE part = 1');
+    expect(await keys(63)).toEqual([64, 65, 66]);
+    expect(await keys(62)).toEqual([63, 64, 65]);
+    expect(await keys(78)).toEqual([79, 80]);
+    expect(await keys(1)).toEqual([2, 3, 4]);
+  });
+
+  it('comes in pages of so many bytes, with one change at least', async () => {
+    await primary('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10)';
+    await write(`${rows} INSERT INTO t SELECT i, randomblob(1000) FROM n`);
+    await store.rewind({ reason: 'rescued', spent: 0 });
+    const [{ id } = { id: 0 }] = await store.rescues({ afterId: 0, limit: 1 });
+    const page = async (maxBytes: number) =>
+      (await store.rescueChanges(id, { after: 2, limit: 5, maxBytes })).map(({ key }) => Number(key[0]));
+    expect(await page(10)).toEqual([3]);
+    expect(await page(2500)).toEqual([3, 4]);
+    expect(await page(100_000)).toEqual([3, 4, 5, 6, 7]);
+  });
+
+  it('lets others have their turn while it looks for a page', async () => {
+    await primary('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
+    const rows = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000)';
+    await write(`${rows} INSERT INTO t SELECT i, 'a text of usual length ' || i FROM n`);
+    await store.rewind({ reason: 'rescued', spent: 0 });
+    const [{ id } = { id: 0 }] = await store.rescues({ afterId: 0, limit: 1 });
+    let turns = 0;
+    let next = setImmediate(function tick() {
+      turns++;
+      next = setImmediate(tick);
+    });
+    const page = await store.rescueChanges(id, { after: 39_990, limit: 500 });
+    clearImmediate(next);
+    expect(page).toHaveLength(10);
+    expect(turns).toBeGreaterThan(3);
+  });
+});
+
 describe('a rewind', () => {
   it('I10: undoes what others wrote although the clock gives no times', async () => {
     await primary(`CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1)`);

@@ -1,4 +1,4 @@
-import type { Change, RescueConflict, Row, Value } from '@antiphon/core';
+import { beforeUpdate, type Change, type RescueConflict, type Row, type Value } from '@antiphon/core';
 import { balanced } from './balanced.js';
 import type { Connection } from './connection.js';
 import { isBindFailure } from './errors.js';
@@ -6,7 +6,6 @@ import { quoteName } from './identifiers.js';
 import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './local-table.js';
 import { OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_UPDATE } from './outbox-kinds.js';
 import type { TableReference } from './references.js';
-import { beforeUpdate } from './rescue-ledger.js';
 import { rowHere, type TableMapping } from './table-mapping.js';
 import { bindingOf, type SqliteValue } from './values.js';
 

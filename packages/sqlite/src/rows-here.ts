@@ -5,18 +5,17 @@ import { collated, columnName, type TrackedTable } from './local-table.js';
 import { hasReplacementCharacter } from './outbox.js';
 import { bindingOf } from './values.js';
 
-/** Each change with the row as it is in the database now, in the columns of the change. */
-export function withRowsHere(
+/** Adds to a change the row as it is in the database now, in the columns of the change. */
+export function rowsHere(
   connection: Connection,
   tables: readonly TrackedTable[],
-  changes: readonly RescueChange[],
-): readonly RescueChange[] {
+): (change: RescueChange) => RescueChange {
   const byName = new Map(tables.map((table) => [table.name, table]));
-  return changes.map((change) => {
+  return (change) => {
     const table = byName.get(change.table);
     const here = table && rowHere(connection, table, change);
     return here === undefined ? change : { ...change, here };
-  });
+  };
 }
 
 /** Undefined when it is not there, or the table has not got all of the columns any more. */

@@ -15,6 +15,7 @@ import { inspectDependents } from './local-triggers.js';
 import { createHiddenTable, restoreGuard } from './metadata.js';
 import { Outbox } from './outbox.js';
 import { Outcomes } from './outcomes.js';
+import { RescuePlaces } from './rescue-places.js';
 import type { Pace } from './pace.js';
 import { PastChanges } from './past-changes.js';
 import { Sealer } from './seal.js';
@@ -43,6 +44,7 @@ export class Session {
   policy: WritePolicy;
   readonly outcomes: Outcomes;
   readonly past: PastChanges;
+  readonly rescuePlaces = new RescuePlaces();
   readonly kept = new KeptWrites();
   readonly keptAttempts: KeptAttempts;
   /** So many groups run with a savepoint for each write: one has failed. */

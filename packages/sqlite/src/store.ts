@@ -62,7 +62,7 @@ import { resumeFrom } from './resume.js';
 import { tryToRenew } from './foreign-lease.js';
 import { handOver, rewind } from './rewind.js';
 import { isLocked, NO_COMMIT, tryRoom } from './room.js';
-import { withRowsHere } from './rows-here.js';
+import { rowsHere } from './rows-here.js';
 import { schemaCookieOf, Session } from './session.js';
 import { namedPrimary, StateWriter, type ReplicaState } from './state.js';
 import { StoreReads } from './store-reads.js';
@@ -72,7 +72,6 @@ import { DEFAULT_BUSY_TIMEOUT_MS, fileOf, processesOf, type SqliteOptions } from
 import { GroupWriter } from './write.js';
 
 type QuarantineQuery = Parameters<Store['quarantine']>[0];
-type RescueQuery = Parameters<Store['rescues']>[0];
 
 /** How long `markPublished` may stay in memory only. */
 const PUBLISHED_DELAY_MS = 1000;
@@ -364,12 +363,12 @@ export class SqliteStore implements Store<SqliteTransaction> {
    * On the writing connection; an open group stores nothing that is read like this before it
    * commits.
    */
-  #read<T>(what: string, read: (session: Session) => T): Promise<T> {
+  async #read<T>(what: string, read: (session: Session) => T | Promise<T>): Promise<T> {
     const session = this.#installed();
     try {
-      return Promise.resolve(read(session));
+      return await read(session);
     } catch (thrown) {
-      return Promise.reject(storeError(thrown, what));
+      throw storeError(thrown, what);
     }
   }
 
@@ -509,16 +508,13 @@ export class SqliteStore implements Store<SqliteTransaction> {
     );
   }
 
-  rescues(query: RescueQuery): Promise<readonly Rescue[]> {
+  rescues(query: Parameters<Store['rescues']>[0]): Promise<readonly Rescue[]> {
     return this.#read('Cannot read the rescue ledger', ({ writer }) => new RescueLedger(writer).list(query));
   }
 
-  rescueChanges(
-    id: number,
-    { after, limit }: { readonly after: number; readonly limit: number },
-  ): Promise<readonly RescueChange[]> {
-    return this.#read('Cannot read the rescue ledger', ({ writer, tables }) =>
-      withRowsHere(writer, tables, new RescueLedger(writer).changes(id, after, limit)),
+  rescueChanges(...[id, query]: Parameters<Store['rescueChanges']>): Promise<readonly RescueChange[]> {
+    return this.#read('Cannot read the rescue ledger', ({ writer, tables, rescuePlaces }) =>
+      new RescueLedger(writer).changes(id, query, rescuePlaces, rowsHere(writer, tables)),
     );
   }
 

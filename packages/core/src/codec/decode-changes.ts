@@ -19,28 +19,56 @@ export function* decodeChanges(
   tables: readonly DictionaryTable[],
   limits: CodecLimits = DEFAULT_CODEC_LIMITS,
 ): Iterable<Change> {
-  const scan: ScanLimits = {
-    maxDepth: CHANGE_DEPTH,
-    maxEntries: limits.maxColumns,
-    maxValueBytes: limits.maxValueBytes,
-  };
-  const changes = new ChangeReader(tables);
-  const pending = new PendingBytes(limits.maxChangeBytes);
-  for (const part of parts) {
-    const bytes = pending.with(part);
-    const reader = new ValueReader(bytes, limits);
-    let next = scanItem(bytes, 0, bytes.length, scan);
-    while (next !== INCOMPLETE) {
-      yield readWhole(reader, next, changes);
-      next = scanItem(bytes, next, bytes.length, scan);
-    }
-    pending.keep(bytes, reader.position);
+  const decoder = new ChangeDecoder(tables, limits);
+  for (const part of parts) yield* decoder.changesIn(part);
+  decoder.end();
+}
+
+/** The same where the parts come one by one. */
+export class ChangeDecoder {
+  readonly #changes: ChangeReader;
+  readonly #pending: PendingBytes;
+  readonly #scan: ScanLimits;
+  #offset = 0;
+
+  constructor(
+    tables: readonly DictionaryTable[],
+    private readonly limits: CodecLimits = DEFAULT_CODEC_LIMITS,
+  ) {
+    this.#changes = new ChangeReader(tables);
+    this.#pending = new PendingBytes(limits.maxChangeBytes);
+    this.#scan = {
+      maxDepth: CHANGE_DEPTH,
+      maxEntries: limits.maxColumns,
+      maxValueBytes: limits.maxValueBytes,
+    };
   }
-  if (pending.length > 0) {
-    throw new AntiphonError(
-      'MALFORMED_MESSAGE',
-      'The last part of a transaction ends in the middle of a change.',
-    );
+
+  /** In the last part, where the change after the one that was handed out begins. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Those that end in this part; to be taken to the last before the next part comes. */
+  *changesIn(part: Uint8Array): Generator<Change, void, undefined> {
+    const before = this.#pending.length;
+    const bytes = this.#pending.with(part);
+    const reader = new ValueReader(bytes, this.limits);
+    let next = scanItem(bytes, 0, bytes.length, this.#scan);
+    while (next !== INCOMPLETE) {
+      const change = readWhole(reader, next, this.#changes);
+      this.#offset = next - before;
+      yield change;
+      next = scanItem(bytes, next, bytes.length, this.#scan);
+    }
+    this.#pending.keep(bytes, reader.position);
+  }
+
+  /** There are no more parts. Throws MALFORMED_MESSAGE where a change has only begun. */
+  end(): void {
+    if (this.#pending.length === 0) return;
+    const message = 'The last part of a transaction ends in the middle of a change.';
+    throw new AntiphonError('MALFORMED_MESSAGE', message);
   }
 }
 

@@ -119,11 +119,11 @@ export interface Rewinding {
   }): Promise<readonly Rescue[]>;
   /**
    * What one of them had changed, in order, after the first `after` changes; empty when it is not
-   * there.
+   * there. With `maxBytes` so many that their rows take no more than that, and one at least.
    */
   rescueChanges(
     id: number,
-    options: { readonly after: number; readonly limit: number },
+    options: { readonly after: number; readonly limit: number; readonly maxBytes?: number },
   ): Promise<readonly RescueChange[]>;
   /** False when it is not kept any more. `by`: what it was written again as. */
   resolveRescue(id: number, state: Exclude<RescueState, 'kept'>, by?: string): Promise<boolean>;

@@ -28,8 +28,9 @@ import {
 
 /** So many transactions are listed at once; ask again with `afterId` for the rest. */
 export const MAX_RESCUE_PAGE = 200;
-/** So many changes are read at once. */
+/** So many changes are read at once, and of so many bytes. */
 const CHANGES_PAGE = 500;
+const PAGE_BYTES = 1024 * 1024;
 /** Looking for earlier transactions with the same rows ends after so many changes. */
 const MAX_COMPARED_CHANGES = 10_000;
 /** How long the primary may take. */
@@ -175,8 +176,9 @@ export class RescueLedgerAccess implements RescueAccess {
     checkOptions(page, PAGE, 'rescue.show()');
     const { after = 0 } = page;
     const transaction = await this.#find(id);
-    const changes = await this.scope.store.rescueChanges(id, { after, limit: CHANGES_PAGE });
-    const shown = fitting(changes, answerBytes(this.scope));
+    const maxBytes = answerBytes(this.scope);
+    const changes = await this.scope.store.rescueChanges(id, { after, limit: CHANGES_PAGE, maxBytes });
+    const shown = fitting(changes, maxBytes);
     return { ...transaction, shown, more: after + shown.length < transaction.changes };
   }
 
@@ -187,7 +189,7 @@ export class RescueLedgerAccess implements RescueAccess {
     if (found.state === 'reapplied') return this.#done(found);
     this.#assertKept(found);
     const { time } = found;
-    const changes = await this.#changesOf(id);
+    const changes = await this.#changesOf(found);
     const earlier = await this.#earlier(id, changes);
     const data = encodeRescued(changes, this.scope, time);
     const { conflicts, ...written } = await this.#write({ data, force });
@@ -222,16 +224,26 @@ export class RescueLedgerAccess implements RescueAccess {
     return there.ask('writeRescued', request);
   }
 
-  async #changesOf(id: number): Promise<readonly RescueChange[]> {
-    const { store } = this.scope;
+  /** Page by page. */
+  async *#pagesOf({ id, changes }: Rescue): AsyncGenerator<readonly RescueChange[], void, undefined> {
+    for (let after = 0; after < changes;) {
+      const query = { after, limit: CHANGES_PAGE, maxBytes: PAGE_BYTES };
+      const page = await this.scope.store.rescueChanges(id, query);
+      if (page.length === 0) return;
+      after += page.length;
+      yield page;
+    }
+  }
+
+  async #changesOf(rescue: Rescue): Promise<readonly RescueChange[]> {
     const changes: RescueChange[] = [];
-    for (let bytes = 0; ;) {
-      const page = await store.rescueChanges(id, { after: changes.length, limit: CHANGES_PAGE });
+    let bytes = 0;
+    for await (const page of this.#pagesOf(rescue)) {
       for (const { before = [], after = [] } of page) bytes += bytesOfRow(before) + bytesOfRow(after);
       changes.push(...page);
       if (isTooLarge(bytes / 2)) throw tooLarge();
-      if (page.length < CHANGES_PAGE) return changes;
     }
+    return changes;
   }
 
   /** Kept ones that should be written again before this one. */
@@ -246,9 +258,12 @@ export class RescueLedgerAccess implements RescueAccess {
       for (const one of page) {
         if (one.id >= id || compared > MAX_COMPARED_CHANGES) return earlier;
         if (!one.tables.some((table) => tables.has(table))) continue;
-        const theirs = await store.rescueChanges(one.id, { after: 0, limit: MAX_COMPARED_CHANGES });
-        compared += theirs.length;
-        if (theirs.some((change) => rows.has(rowName(change)))) earlier.push(one.id);
+        for await (const theirs of this.#pagesOf(one)) {
+          compared += theirs.length;
+          const isSame = theirs.some((change) => rows.has(rowName(change)));
+          if (isSame) earlier.push(one.id);
+          if (isSame || compared > MAX_COMPARED_CHANGES) break;
+        }
       }
       const last = page.at(-1);
       if (last === undefined || page.length < MAX_RESCUE_PAGE) return earlier;

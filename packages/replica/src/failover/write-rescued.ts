@@ -8,8 +8,8 @@ import {
   encodeBatch,
   formatTransactionId,
   type RescueChange,
+  rescueChangeOf,
   type RescueWrite,
-  type Row,
 } from '@antiphon/core';
 import { answerBytes, cutToFit, fitting } from '../repair/shown-row.js';
 import type { Scope } from '../state/scope.js';
@@ -119,19 +119,6 @@ function decodeRescued(data: Uint8Array): readonly RescueChange[] {
 function changesOf(batch: Batch): readonly RescueChange[] {
   if (batch.kind !== 'transactions') return [];
   return batch.transactions.flatMap(({ changes }) =>
-    changes.map((change): RescueChange => {
-      const { name = '', columns = [], key: keyColumns = [] } = batch.tables[change.table] ?? {};
-      const { op, row } = change;
-      const shown = { table: name, op, columns, key: keyColumns.map((column) => row[column] ?? null) };
-      if (op === 'insert') return { ...shown, after: row };
-      if (op === 'delete') return { ...shown, before: row };
-      return { ...shown, before: beforeUpdate(change), after: row };
-    }),
+    changes.map((change) => rescueChangeOf(change, batch.tables)),
   );
-}
-
-function beforeUpdate({ row, changed, before }: Extract<Change, { op: 'update' }>): Row {
-  const found = [...row];
-  changed.forEach((column, index) => (found[column] = before[index] ?? null));
-  return found;
 }
