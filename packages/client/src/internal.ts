@@ -14,6 +14,7 @@ export {
   writingMsIn,
 } from './ranked-candidates.js';
 export { replicaRef } from './replica-ref.js';
+export { findRescued } from './rescue.js';
 export { type AskedCluster, writingMsOf } from './member-answers.js';
 export { anotherReplica, furthestOf, nobodyAnswers, primaryOf, witnessFor } from './choose-replica.js';
 export { CONNECT_OPTIONS } from './connect.js';

@@ -1,4 +1,14 @@
-import { checkRequired, type OptionNames, withAbortReason } from '@antiphon/core';
+import {
+  AntiphonError,
+  type Batch,
+  ChangeDecoder,
+  checkRequired,
+  decodeBatches,
+  type OptionNames,
+  type RescueChange,
+  rescueChangeOf,
+  withAbortReason,
+} from '@antiphon/core';
 import type {
   ReapplyAnswer,
   RescueDetail,
@@ -41,7 +51,7 @@ export async function showRescued(
   checkRequired(wait, LIMITS, 'showRescued()', ['timeoutMs', 'signal']);
   const shown: ShownRescueChange[] = [];
   for (;;) {
-    const request = { id, after: shown.length, whole: false };
+    const request = { id, after: shown.length };
     const { shown: page, ...detail } = await withAbortReason(replica.ask('rescued', request, wait), wait);
     shown.push(...page.map(revived));
     if (!detail.more || shown.length >= limit)
@@ -49,20 +59,78 @@ export async function showRescued(
   }
 }
 
-/** All changes of one transaction of a replica's rescue ledger, in order, with whole values. */
+/** What a replica's ledger has under a number. Throws BAD_OPTION where that is nothing. */
+export async function findRescued(
+  replica: ReplicaRef,
+  id: number,
+  wait: AskLimits,
+): Promise<RescuedTransaction> {
+  const query = id > 1 ? { afterId: id - 1 } : {};
+  const { transactions } = await withAbortReason(replica.ask('rescues', query, wait), wait);
+  const [found] = transactions;
+  if (found?.id === id) return found;
+  throw new AntiphonError('BAD_OPTION', `Nothing was rescued as ${id}. See \`antiphon rescue list\`.`);
+}
+
+/**
+ * All changes of one transaction of a replica's rescue ledger, in order, with whole values however
+ * long they are: what the ledger keeps comes piece by piece, and is decoded here.
+ */
 export async function* rescuedChanges(
   replica: ReplicaRef,
   id: number,
   wait: AskLimits,
-): AsyncGenerator<ShownRescueChange, void, undefined> {
+): AsyncGenerator<RescueChange, void, undefined> {
   checkRequired(wait, LIMITS, 'rescuedChanges()', ['timeoutMs', 'signal']);
-  for (let after = 0; ;) {
-    const request = { id, after, whole: true };
-    const { shown, more } = await withAbortReason(replica.ask('rescued', request, wait), wait);
-    yield* shown.map(revived);
-    after += shown.length;
-    if (!more || shown.length === 0) return;
+  const { changes: expected } = await findRescued(replica, id, wait);
+  let count = 0;
+  let inParts: (Pick<Batch, 'tables'> & { readonly decoder: ChangeDecoder }) | undefined;
+  for (let part = 0; ; part++) {
+    const message = await rescuedMessage(replica, id, part, wait);
+    if (message === undefined) break;
+    for (const batch of decodeBatches(message)) {
+      const { tables } = batch;
+      if (batch.kind === 'part') inParts ??= { tables, decoder: new ChangeDecoder(tables) };
+      const [changes, dictionary] =
+        batch.kind === 'part'
+          ? [inParts?.decoder.changesIn(batch.body) ?? [], inParts?.tables ?? tables]
+          : [batch.transactions.flatMap((transaction) => transaction.changes), tables];
+      for (const change of changes) {
+        count++;
+        yield rescueChangeOf(change, dictionary);
+      }
+    }
   }
+  if (count !== expected) throw takenOut(id);
+  inParts?.decoder.end();
+}
+
+/** Undefined: there are no more. */
+async function rescuedMessage(
+  replica: ReplicaRef,
+  id: number,
+  part: number,
+  wait: AskLimits,
+): Promise<Uint8Array | undefined> {
+  let message: Uint8Array | undefined;
+  for (let offset = 0; ;) {
+    const request = { id, part, offset };
+    const { data, bytes } = await withAbortReason(replica.ask('rescuedData', request, wait), wait);
+    if (bytes === 0 && message === undefined) return undefined;
+    message ??= new Uint8Array(bytes);
+    if (message.length !== bytes || data.length === 0 || offset + data.length > bytes) throw takenOut(id);
+    message.set(data, offset);
+    offset += data.length;
+    if (offset === bytes) return message;
+  }
+}
+
+function takenOut(id: number): AntiphonError {
+  return new AntiphonError(
+    'BAD_OPTION',
+    `What was rescued as ${id} left the ledger while it was read: the log has brought it back. ` +
+      'See `antiphon rescue list`.',
+  );
 }
 
 /** Writes a transaction of a replica's rescue ledger again, on the primary. */

@@ -299,6 +299,7 @@ export {
   MAX_RESCUE_CONFLICTS,
   type RescueChange,
   type RescueConflict,
+  type RescueData,
   type RescueReason,
   type RescueState,
   type RescueWrite,

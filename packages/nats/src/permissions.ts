@@ -68,7 +68,7 @@ const READING_COMMANDS = [
     'checksum',
     'rowDigests',
   ],
-  ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued', 'conflicts'],
+  ...['quarantine', 'quarantined', 'epochs', 'rescues', 'rescued', 'rescuedData', 'conflicts'],
 ] as const;
 
 /** What `connect()` of `@antiphon/client` asks replicas for. */

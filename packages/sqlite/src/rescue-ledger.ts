@@ -8,6 +8,7 @@ import {
   encodeBatch,
   type Rescue,
   type RescueChange,
+  type RescueData,
   rescueChangeOf,
   type RescueReason,
   type RescueState,
@@ -278,6 +279,16 @@ export class RescueLedger {
         }
       }
     }
+  }
+
+  piece(
+    id: number,
+    { part, offset, maxBytes }: { readonly part: number; readonly offset: number; readonly maxBytes: number },
+  ): RescueData {
+    const sql = `SELECT substr(data, ?, ?) AS data, length(data) AS bytes FROM _antiphon_rescue_data
+      WHERE rescue = ? AND part = ?`;
+    const found = this.connection.statement(sql).get(offset + 1, maxBytes, id, part);
+    return (found as RescueData | undefined) ?? { data: new Uint8Array(0), bytes: 0 };
   }
 
   /** False when it is not kept any more. */

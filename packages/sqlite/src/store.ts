@@ -518,6 +518,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
     );
   }
 
+  rescueData(...[id, piece]: Parameters<Store['rescueData']>): ReturnType<Store['rescueData']> {
+    return this.#read('Cannot read a rescue', ({ writer }) => new RescueLedger(writer).piece(id, piece));
+  }
+
   resolveRescue(id: number, state: Exclude<RescueState, 'kept'>, by?: string): Promise<boolean> {
     return this.#state.exclusively(() =>
       this.#transaction('Cannot write the rescue ledger', (draft) =>

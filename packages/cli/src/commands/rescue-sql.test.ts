@@ -1,6 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
-import { TaggedValue, type Row } from '@antiphon/core';
-import type { ShownRescueChange } from '@antiphon/replica';
+import { type RescueChange, TaggedValue, type Row } from '@antiphon/core';
 import { expect, it } from 'vitest';
 import { changeSql } from './rescue-sql.js';
 
@@ -9,8 +8,8 @@ const VALUES: Row = [
   ...[new Uint8Array([0, 255]), new TaggedValue('raw-text', new Uint8Array([255, 65]))],
 ];
 const columns = VALUES.map((_, index) => `c "${index}`);
-const change = (images: Pick<ShownRescueChange, 'before' | 'after'>): string =>
-  changeSql({ ...{ table: 't "1"', op: 'update', columns, key: [1n] }, ...images });
+const change = (images: Pick<RescueChange, 'before' | 'after'>): string =>
+  [...changeSql({ ...{ table: 't "1"', op: 'update', columns, key: [1n] }, ...images })].join('');
 
 it('writes every value exactly as it was, and changes only what is as before', () => {
   const db = new DatabaseSync(':memory:');

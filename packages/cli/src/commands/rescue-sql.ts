@@ -1,21 +1,54 @@
-import { TaggedValue, type Value } from '@antiphon/core';
-import type { ShownRescueChange, ShownRow } from '@antiphon/replica';
+import { type RescueChange, type Row, TaggedValue, type Value } from '@antiphon/core';
 
-/** One statement, which does nothing where the row is not as it was before. */
-export function changeSql({ table, columns, before, after }: ShownRescueChange): string {
+/** Of hex digits at once: two values of the longest that there may be fit into no string. */
+const HEX_BYTES = 1024 * 1024;
+
+/**
+ * One statement, which does nothing where the row is not as it was before, in pieces: it may be
+ * longer than a string.
+ */
+export function* changeSql(change: RescueChange): Generator<string, void, undefined> {
+  const { table, columns, before, after } = change;
   const name = quoted(table);
   const names = columns.map(quoted);
   if (before === undefined) {
-    const values = (after ?? []).map(literal).join(', ');
-    return `INSERT INTO ${name} (${names.join(', ')}) VALUES (${values}) ON CONFLICT DO NOTHING;\n`;
+    yield `INSERT INTO ${name} (${names.join(', ')}) VALUES (`;
+    for (const [index, value] of (after ?? []).entries()) {
+      if (index > 0) yield ', ';
+      yield* literal(value);
+    }
+    return yield ') ON CONFLICT DO NOTHING;\n';
   }
-  const where = names.map((column, index) => `${column} IS ${literal(before[index])}`).join(' AND ');
-  if (after === undefined) return `DELETE FROM ${name} WHERE ${where};\n`;
-  const set = names
-    .map((column, index) => [column, literal(before[index]), literal(after[index])] as const)
-    .filter(([, was, is]) => was !== is)
-    .map(([column, , is]) => `${column} = ${is}`);
-  return set.length === 0 ? '' : `UPDATE ${name} SET ${set.join(', ')} WHERE ${where};\n`;
+  if (after === undefined) yield `DELETE FROM ${name}`;
+  else {
+    const changed = names.flatMap((_, index) => (isSame(before[index], after[index]) ? [] : [index]));
+    if (changed.length === 0) return;
+    yield `UPDATE ${name} SET `;
+    yield* assigned(names, after, changed, ' = ', ', ');
+  }
+  yield ' WHERE ';
+  yield* assigned(names, before, [...names.keys()], ' IS ', ' AND ');
+  yield ';\n';
+}
+
+function* assigned(
+  names: readonly string[],
+  row: Row,
+  indexes: readonly number[],
+  is: string,
+  between: string,
+): Generator<string, void, undefined> {
+  for (const [place, index] of indexes.entries()) {
+    yield `${place > 0 ? between : ''}${names[index] ?? ''}${is}`;
+    yield* literal(row[index]);
+  }
+}
+
+/** In the database: of the same type, byte by byte. */
+function isSame(one: Value = null, other: Value = null): boolean {
+  if (one instanceof TaggedValue) return other instanceof TaggedValue && isSame(one.bytes, other.bytes);
+  if (!(one instanceof Uint8Array)) return Object.is(one, other);
+  return other instanceof Uint8Array && Buffer.compare(one, other) === 0;
 }
 
 function quoted(name: string): string {
@@ -23,18 +56,22 @@ function quoted(name: string): string {
 }
 
 /** Exact, as SQLite reads it. */
-function literal(given: ShownRow[number] | undefined): string {
-  const value = (given ?? null) as Value;
-  if (value === null) return 'NULL';
-  if (typeof value === 'bigint') return String(value);
-  if (typeof value === 'boolean') return value ? '1' : '0';
-  if (typeof value === 'number') return float(value);
-  if (value instanceof Uint8Array) return `x'${hex(value)}'`;
-  if (value instanceof TaggedValue) return `CAST(x'${hex(value.bytes)}' AS TEXT)`;
+function* literal(value: Value = null): Generator<string, void, undefined> {
+  if (value === null) yield 'NULL';
+  else if (typeof value === 'bigint') yield String(value);
+  else if (typeof value === 'boolean') yield value ? '1' : '0';
+  else if (typeof value === 'number') yield float(value);
+  else if (value instanceof Uint8Array) yield* hex(value);
+  else if (value instanceof TaggedValue) yield* text(value.bytes);
   // The shell ends a statement's text at NUL, and reads it by lines.
-  return /[\0\r\n]/.test(value)
-    ? `CAST(x'${hex(Buffer.from(value, 'utf8'))}' AS TEXT)`
-    : `'${value.replaceAll("'", "''")}'`;
+  else if (/[\0\r\n]/.test(value)) yield* text(Buffer.from(value, 'utf8'));
+  else yield `'${value.replaceAll("'", "''")}'`;
+}
+
+function* text(bytes: Uint8Array): Generator<string, void, undefined> {
+  yield 'CAST(';
+  yield* hex(bytes);
+  yield ' AS TEXT)';
 }
 
 function float(value: number): string {
@@ -45,6 +82,10 @@ function float(value: number): string {
   return /[.e]/.test(digits) ? digits : `${digits}.0`;
 }
 
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
+function* hex(bytes: Uint8Array): Generator<string, void, undefined> {
+  const { buffer, byteOffset, length } = bytes;
+  yield "x'";
+  for (let at = 0; at < length; at += HEX_BYTES)
+    yield Buffer.from(buffer, byteOffset + at, Math.min(HEX_BYTES, length - at)).toString('hex');
+  yield "'";
 }

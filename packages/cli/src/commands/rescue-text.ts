@@ -44,7 +44,7 @@ export function showList({ id, answer, error }: Said<RescueList>, terminal: Term
               : state
             : `${state} as ${reappliedAs}`,
           String(one.changes),
-          one.tables.join(', '),
+          tablesOf(one),
           time(one.time / US_PER_MS),
           time(one.notedAtMs),
         ]),
@@ -116,6 +116,13 @@ function showImages(change: Omit<ShownRescueConflict, 'table' | 'key'>, terminal
   ] as const)
     terminal.out(`    ${title.padEnd(6)} ${row === undefined ? 'no row' : toJson(rowJson(columns, row))}\n`);
   terminal.out(moreColumnsOf(change));
+}
+
+function tablesOf({
+  tables,
+  moreTables = 0,
+}: Pick<RescueList['transactions'][number], 'tables' | 'moreTables'>) {
+  return [...tables, ...(moreTables > 0 ? [`… ${moreTables} more`] : [])].join(', ');
 }
 
 /** Says what of a wide row is not shown. */

@@ -1,5 +1,6 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, type RescueChange } from '@antiphon/core';
 import { dismissRescued, listRescued, reapplyRescued, rescuedChanges, showRescued } from '@antiphon/client';
+import { findRescued } from '@antiphon/client/internal';
 import type { RescuedTransaction } from '@antiphon/replica';
 import type { TargetOptions } from '../cluster/target.js';
 import { EXIT, type ExitCode } from '../output/exit-code.js';
@@ -131,12 +132,24 @@ function defineExport(host: CommandHost): void {
       const replica = await ownerOf(cluster, id);
       const { terminal } = context;
       if (sql) terminal.out('BEGIN;\n');
-      for await (const change of rescuedChanges(cluster.ref(replica), id, cluster.wait))
-        terminal.out(sql ? changeSql(change) : `${toJson(asChangeJson(change))}\n`);
+      for await (const change of rescuedChanges(cluster.ref(replica), id, cluster.wait)) {
+        if (sql) for (const text of changeSql(change)) terminal.out(text);
+        else terminal.out(jsonLine(change));
+      }
       if (sql) terminal.out('COMMIT;\n');
       return EXIT.ok;
     },
   });
+}
+
+function jsonLine(change: RescueChange): string {
+  try {
+    return `${toJson(asChangeJson(change))}\n`;
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    const message = `A change of ${change.table} is too long for a line of JSON. Export it with \`--sql\`.`;
+    throw new AntiphonError('MESSAGE_TOO_LARGE', message, { cause });
+  }
 }
 
 function defineReapply(host: CommandHost): void {
@@ -235,9 +248,7 @@ function showDismissed(
 
 /** Each ledger has numbers of its own. */
 async function ownerOf(cluster: Asked, id: number): Promise<string> {
-  const answers = await cluster.each((replica) =>
-    cluster.ref(replica).ask('rescued', { id, after: 0, whole: false }, cluster.wait),
-  );
+  const answers = await cluster.each((replica) => findRescued(cluster.ref(replica), id, cluster.wait));
   const [first, second] = answers.filter(({ answer }) => answer !== undefined);
   if (first === undefined) throw answers[0]?.error ?? notThere(id);
   if (second === undefined) return first.id;

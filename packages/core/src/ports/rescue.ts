@@ -74,6 +74,13 @@ export interface RescueChange {
   readonly here?: Row;
 }
 
+/** A piece of a message of a rescued transaction. */
+export interface RescueData {
+  readonly data: Uint8Array;
+  /** Of the whole message; 0: there is none with this number. */
+  readonly bytes: number;
+}
+
 /** A rescued row that is now neither what the transaction found nor what it made of it. */
 export type RescueConflict = Omit<RescueChange, 'op'>;
 
@@ -125,6 +132,14 @@ export interface Rewinding {
     id: number,
     options: { readonly after: number; readonly limit: number; readonly maxBytes?: number },
   ): Promise<readonly RescueChange[]>;
+  /**
+   * Its messages as they were to be sent, to be decoded elsewhere: bytes of the one with the number
+   * `part`, counted from 0, from `offset` on.
+   */
+  rescueData(
+    id: number,
+    piece: { readonly part: number; readonly offset: number; readonly maxBytes: number },
+  ): Promise<RescueData>;
   /** False when it is not kept any more. `by`: what it was written again as. */
   resolveRescue(id: number, state: Exclude<RescueState, 'kept'>, by?: string): Promise<boolean>;
   /**

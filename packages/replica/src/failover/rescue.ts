@@ -18,11 +18,10 @@ import type { Writer } from '../write/writer.js';
 import { alarmRescued } from './rescue-alarm.js';
 import type { ShownRescueChange, ShownRescueConflict } from './rescue-values.js';
 import {
+  assertFits,
   encodeRescued,
-  isTooLarge,
   type RescuedWrite,
   type RescuedWritten,
-  tooLarge,
   writeRescued,
 } from './write-rescued.js';
 
@@ -31,6 +30,8 @@ export const MAX_RESCUE_PAGE = 200;
 /** So many changes are read at once, and of so many bytes. */
 const CHANGES_PAGE = 500;
 const PAGE_BYTES = 1024 * 1024;
+/** What is told of a transaction beside the names of its tables. */
+const ABOUT_BYTES = 300;
 /** Looking for earlier transactions with the same rows ends after so many changes. */
 const MAX_COMPARED_CHANGES = 10_000;
 /** How long the primary may take. */
@@ -70,6 +71,8 @@ const REAPPLY: OptionNames<ReapplyOptions> = { force: true };
 export interface RescuedTransaction extends Rescue {
   /** The id that it had, as text: `eu-1:42`. No other transaction has it. */
   readonly transaction: string;
+  /** So many more tables, whose names did not fit into an answer. */
+  readonly moreTables?: number;
 }
 
 /** What the rescue ledger of a replica has. */
@@ -168,8 +171,11 @@ export class RescueLedgerAccess implements RescueAccess {
     const { store } = this.scope;
     const { afterId = 0, state } = query;
     const found = await store.rescues({ afterId, limit: MAX_RESCUE_PAGE + 1, ...(state && { state }) });
-    const transactions = found.slice(0, MAX_RESCUE_PAGE).map((one) => this.#named(one));
-    return { transactions, more: found.length > MAX_RESCUE_PAGE, kept: store.state().rescued };
+    const named = found.slice(0, MAX_RESCUE_PAGE).map((one) => this.#named(one));
+    let room = answerBytes(this.scope);
+    const end = named.findIndex((one) => (room -= ABOUT_BYTES + bytesOfRow(one.tables)) < 0);
+    const transactions = end > 0 ? named.slice(0, end) : named;
+    return { transactions, more: found.length > transactions.length, kept: store.state().rescued };
   }
 
   async show(id: number, page: RescuePage = {}): Promise<RescueDetail> {
@@ -241,7 +247,7 @@ export class RescueLedgerAccess implements RescueAccess {
     for await (const page of this.#pagesOf(rescue)) {
       for (const { before = [], after = [] } of page) bytes += bytesOfRow(before) + bytesOfRow(after);
       changes.push(...page);
-      if (isTooLarge(bytes / 2)) throw tooLarge();
+      assertFits(bytes / 2, this.scope);
     }
     return changes;
   }
@@ -304,7 +310,11 @@ export class RescueLedgerAccess implements RescueAccess {
 
   #named(rescue: Rescue): RescuedTransaction {
     const transaction = formatTransactionId({ origin: this.scope.id, counter: rescue.counter });
-    return { ...rescue, transaction };
+    let room = answerBytes(this.scope) / 2;
+    const { tables } = rescue;
+    const end = tables.findIndex((name) => (room -= bytesOfRow([name])) < 0);
+    if (end < 0) return { ...rescue, transaction };
+    return { ...rescue, transaction, tables: tables.slice(0, end), moreTables: tables.length - end };
   }
 }
 

@@ -54,7 +54,7 @@ export async function writeRescued(
 /** In the format of the log, which is checked. Throws MESSAGE_TOO_LARGE, UNKNOWN_TABLE. */
 export function encodeRescued(
   changes: readonly RescueChange[],
-  { document }: Pick<Scope, 'document'>,
+  { document, log }: Pick<Scope, 'document' | 'log'>,
   time: number,
 ): Uint8Array {
   const tables: DictionaryTable[] = [];
@@ -69,7 +69,7 @@ export function encodeRescued(
     ...{ kind: 'transactions', origin: 'rescue', firstCounter: 1, epoch: 0, time, context: {} },
     ...{ schemaVersion: 1, tables, transactions: [{ counter: 1, time, changes: encoded }] },
   });
-  if (isTooLarge(data.length)) throw tooLarge();
+  assertFits(data.length, { log });
   return data;
 }
 
@@ -87,17 +87,15 @@ function dictionaryOf({ table: name, columns }: RescueChange, document: ClusterD
   return { name, columns, key };
 }
 
-export function tooLarge(): AntiphonError {
-  return new AntiphonError(
+/** Throws MESSAGE_TOO_LARGE when so many bytes of values certainly do not go to the primary. */
+export function assertFits(bytes: number, { log }: Pick<Scope, 'log'>): void {
+  const most = Math.min(MAX_BYTES, log.maxMessageBytes);
+  if (bytes <= most) return;
+  throw new AntiphonError(
     'MESSAGE_TOO_LARGE',
-    `This transaction has more than ${MAX_BYTES / 1024} KiB of changes, too many to be sent to the primary at once. ` +
+    `This transaction has more than ${Math.floor(most / 1024)} KiB of changes, too many to be sent to the primary at once. ` +
       'Write it there from what `antiphon rescue export ID --sql` gives, then dismiss it here.',
   );
-}
-
-/** Whether so many bytes of values certainly do not fit. */
-export function isTooLarge(bytes: number): boolean {
-  return bytes > MAX_BYTES;
 }
 
 function asChange(

@@ -26,7 +26,7 @@ interface Images extends Partial<Record<(typeof IMAGES)[number], ShownRow>> {
 
 /** How much of the rows goes into one answer: half of a message at most, whatever a message is. */
 export function answerBytes({ log }: Pick<Scope, 'log'>): number {
-  return Math.min(MAX_ANSWER_BYTES, log.maxMessageBytes / 2);
+  return Math.min(MAX_ANSWER_BYTES, Math.floor(log.maxMessageBytes / 2));
 }
 
 /** Cut so that it fits into an answer: its values, and where that is not enough, its columns. */

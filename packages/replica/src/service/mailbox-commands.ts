@@ -49,11 +49,15 @@ export const COMMANDS: RemoteCommands<MailboxProtocol> = {
   epochs: () => undefined,
   rescues: (input) => parseRescueQuery(input),
   rescued: (input) => {
-    const { id, after, whole: isWhole } = record(input);
+    const { id, after } = record(input);
+    return { id: whole('id', id, Number.MAX_SAFE_INTEGER), after: from0('after', after) };
+  },
+  rescuedData: (input) => {
+    const { id, part, offset } = record(input);
     return {
       id: whole('id', id, Number.MAX_SAFE_INTEGER),
-      after: from0('after', after),
-      whole: isWhole === true,
+      part: from0('part', part),
+      offset: from0('offset', offset),
     };
   },
   reapplyRescued: (input) => {

@@ -6,6 +6,7 @@ import type {
   GroupOutcome,
   RowDigest,
   PassedEpoch,
+  RescueData,
 } from '@antiphon/core';
 import type {
   ReapplyAnswer,
@@ -119,8 +120,10 @@ export interface MailboxProtocol {
   epochs(): readonly PassedEpoch[];
   /** What the rescue ledger here has. */
   rescues(request: RescueQuery): RescueList;
-  /** One of its transactions, and a page of its changes; long values are cut unless `whole`. */
+  /** One of its transactions, and a page of its changes; long values are cut. */
   rescued(request: RescuedRequest): RescueDetail;
+  /** What one of them was to be sent as, in pieces: whoever wants it whole decodes that. */
+  rescuedData(request: RescuedDataRequest): RescueData;
   /** Writes one of them again, on the primary. */
   reapplyRescued(request: { readonly id: number; readonly force: boolean }): ReapplyAnswer;
   dismissRescued(request: { readonly id: number }): RescuedTransaction;
@@ -143,7 +146,13 @@ export interface RescuedRequest {
   readonly id: number;
   /** After so many changes. */
   readonly after: number;
-  readonly whole: boolean;
+}
+
+export interface RescuedDataRequest {
+  readonly id: number;
+  /** Of its messages, counted from 0. */
+  readonly part: number;
+  readonly offset: number;
 }
 
 export interface RecaptureRequest {

@@ -26,6 +26,7 @@ import type { Ping, Standing } from '../state/peer.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { QuarantineAccess, QuarantineQuery } from '../repair/quarantine.js';
 import { type ConflictQuery, keptConflicts } from '../repair/kept-conflicts.js';
+import { answerBytes } from '../repair/shown-row.js';
 import type { Recapturer } from '../repair/recapture.js';
 import { removeMember } from '../membership/remove-member.js';
 import { ReadPlaces } from '../read/read-places.js';
@@ -43,6 +44,7 @@ import { type Served, servedSpans } from '../tracing/served.js';
 import type {
   MailboxProtocol,
   QueryRequest,
+  RescuedDataRequest,
   RescuedRequest,
   RecaptureRequest,
   ChecksumRequest,
@@ -151,6 +153,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       later(message, this.services.rescue.list(query)),
     rescued: (request: RescuedRequest, _: unknown, message: Later<'rescued'>): NoReply =>
       later(message, this.#rescued(request)),
+    rescuedData: ({ id, ...piece }: RescuedDataRequest, _: unknown, message: Later<'rescuedData'>): NoReply =>
+      later(message, this.scope.store.rescueData(id, { ...piece, maxBytes: answerBytes(this.scope) })),
     reapplyRescued: (
       { id, force }: { id: number; force: boolean },
       _: unknown,
@@ -188,9 +192,8 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
     this.#streams = new ServedStreams(scope, this.#places);
   }
 
-  async #rescued({ id, after, whole }: RescuedRequest): Promise<RescueDetail> {
-    const detail = await this.services.rescue.show(id, { after });
-    return whole ? detail : cutDetail(this.scope, detail, after);
+  async #rescued({ id, after }: RescuedRequest): Promise<RescueDetail> {
+    return cutDetail(this.scope, await this.services.rescue.show(id, { after }), after);
   }
 
   async #hold(holdMs: number): Promise<Standing> {

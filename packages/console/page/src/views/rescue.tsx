@@ -94,7 +94,11 @@ function Ledgers({ rescues: { replicas }, chosen, choose }: LedgersProps) {
               cell: ({ state, reappliedAs }) => `${state}${reappliedAs ? ` as ${reappliedAs}` : ''}`,
             },
             { title: 'changes', align: 'right', cell: ({ changes }) => changes },
-            { title: 'tables', cell: ({ tables }) => tables.join(', ') },
+            {
+              title: 'tables',
+              cell: ({ tables, moreTables = 0 }) =>
+                tables.join(', ') + (moreTables > 0 ? `, … ${moreTables} more` : ''),
+            },
             { title: 'written', cell: ({ time }) => <time>{dateAndTime(time / 1000)}</time> },
           ]}
         />

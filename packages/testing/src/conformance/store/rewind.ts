@@ -185,6 +185,13 @@ function describeMessages(kit: KitOf): void {
       expect(big).toMatchObject({ counter: lastCounter - 1, changes: BIG_ROWS, tables: ['items'] });
       const shown = await a.store.rescueChanges(big?.id ?? 0, { after: BIG_ROWS - 1, limit: 10 });
       expect(shown).toMatchObject([{ op: 'insert', key: [BigInt(BIG_ROWS - 1)] }]);
+      const id = big?.id ?? 0;
+      const { data, bytes } = await a.store.rescueData(id, { part: 1, offset: 0, maxBytes: 10_000_000 });
+      expect(data.length).toBe(bytes);
+      expect(decodeBatches(data)).toMatchObject([{ kind: 'part', firstCounter: lastCounter - 1 }]);
+      const piece = await a.store.rescueData(id, { part: 1, offset: 100, maxBytes: 50 });
+      expect(piece).toEqual({ data: data.slice(100, 150), bytes });
+      expect((await a.store.rescueData(id, { part: 99, offset: 0, maxBytes: 50 })).bytes).toBe(0);
     });
 
     it('I1: a crash in the middle leaves all of the tail, or nothing', async () => {
