@@ -45,6 +45,7 @@ const SECTIONS = [
       ['docs/lost-log.md', 'A lost log'],
       ['docs/console.md', 'Console'],
       ['docs/tracing.md', 'Traces'],
+      ['docs/versions.md'],
       ['docs/benchmarks.md'],
       ['infra/README.md', 'Files to deploy with'],
     ],

@@ -28,7 +28,7 @@ export function startProgram(
   }
 }
 
-/** A killed process that is in the middle of a read from a dead disk stays, for as long as that does. */
+/** A killed process that is amid a read from a dead disk stays for as long as that does. */
 const GONE_MS = 1000;
 
 /** Until all have ended that were killed; bounded in time, whatever they do. */
