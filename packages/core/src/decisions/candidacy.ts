@@ -17,6 +17,13 @@ export interface Candidacy {
   readonly eligible: boolean;
   /** Why it is not eligible, in words. */
   readonly why?: string;
+  /** The same, whatever its priority: who is chosen by somebody needs none. */
+  readonly obstacle?: string;
+  /**
+   * What it tried to commit was not committed at once. A slow disk is no obstacle; a lock that
+   * another program keeps is one.
+   */
+  readonly isBusy?: true;
   /** Higher goes first; 0: never. */
   readonly priority: number;
   readonly lagMs: number;

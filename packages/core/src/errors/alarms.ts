@@ -35,6 +35,7 @@ export const ALARMS = [
   'lease-thread',
   'long-write',
   'rescue',
+  'capture',
   'history',
   // Synchronous clusters, and what the database refuses
   'in-sync',

@@ -43,14 +43,17 @@ export async function ownCandidacy(
   scope: ReplicaScope,
   replica: ActorRef<ReplicaProtocol>,
 ): Promise<Candidacy> {
-  await replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS }).catch(() => undefined);
+  const isBusy = await replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS }).then(
+    () => false,
+    () => true,
+  );
   const { id, instance, authority, store, positions, sync, members, failoverPriority: priority } = scope;
   // A deposed one that cannot follow yet has read who has its place.
   const { epoch, primary } = knownOf(authority);
   const quarantined = await quarantinedOf(scope, primary);
   const state = store.state();
   const uncreated = isCreated(scope) ? undefined : notCreatedYet(scope);
-  const why = obstacleIn({
+  const obstacles = {
     withoutFailover: !authority.byTerm,
     stopped: stopped(scope) ?? uncreated,
     quarantined,
@@ -58,7 +61,9 @@ export async function ownCandidacy(
     // All schemas are the first one so far.
     schemaTooOld: false,
     priority,
-  });
+  };
+  const why = obstacleIn(obstacles);
+  const obstacle = obstacleIn({ ...obstacles, priority: 1 });
   const heardMsAgo = heardPrimaryMsAgo(scope, primary);
   const writingMs = members.writingMs(primary);
   return {
@@ -68,6 +73,8 @@ export async function ownCandidacy(
     inSync: sync?.inSync.has(id) === true,
     eligible: why === undefined,
     ...(why !== undefined && { why }),
+    ...(obstacle !== undefined && { obstacle }),
+    ...(isBusy && { isBusy }),
     ...{ priority, lagMs: Math.round(positions.lagSeconds * 1000) },
     ...(heardMsAgo !== undefined && { heardPrimaryMsAgo: heardMsAgo }),
     ...(writingMs !== undefined && { primaryWritingMs: writingMs }),

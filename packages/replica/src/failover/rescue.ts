@@ -15,7 +15,7 @@ import { answerBytes, bytesOfRow, cutToFit, fitting, revived } from '../repair/s
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import type { Writer } from '../write/writer.js';
-import { alarmRescued } from './rescue-alarm.js';
+import { alarmRescued, endSuspicion } from './rescue-alarm.js';
 import type { ShownRescueChange, ShownRescueConflict } from './rescue-values.js';
 import {
   assertFits,
@@ -218,6 +218,7 @@ export class RescueLedgerAccess implements RescueAccess {
     const resolution = { id, state, ...(by !== undefined && { by }) };
     await this.replica.ask('resolveRescue', resolution, { timeoutMs: Infinity });
     alarmRescued(this.scope);
+    endSuspicion(this.scope);
   }
 
   /** Where writes are accepted: here, or in the process of the primary. */

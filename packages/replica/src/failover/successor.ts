@@ -29,6 +29,8 @@ const PASSING: Readonly<Record<string, boolean | undefined>> = {
   closed: false,
 } satisfies Record<LifecycleState, boolean>;
 
+const BUSY = 'unable to commit, since another program may hold its write lock';
+
 /** What the record of the next epoch says of who is to be the primary. */
 export interface Successor {
   readonly standing: Standing;
@@ -43,34 +45,60 @@ export interface LookedAt {
   readonly isPassing: boolean;
 }
 
-/** Throws NO_ACTOR when it does not answer. */
+interface Patience {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Throws NO_ACTOR when it does not answer. `isCandidate`: it has just been asked what an election
+ * asks, and is not asked again.
+ */
 export async function lookAtSuccessor(
   scope: ReplicaScope,
   to: string,
-  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  { isCandidate, ...patience }: Patience & { readonly isCandidate: boolean },
 ): Promise<LookedAt> {
   const { bus, cluster, positions } = scope;
   const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, to));
-  const limit = { timeoutMs: Math.min(ASK_MS, timeoutMs), ...(signal && { signal }) };
-  const [{ instance, lifecycle }, standing] = await Promise.all([
+  const limit = limitOf(patience);
+  const [{ instance, lifecycle }, standing, candidacy] = await Promise.all([
     mailbox.ask('ping', undefined, limit),
     mailbox.ask('standing', undefined, limit),
+    isCandidate ? undefined : mailbox.ask('candidacy', undefined, limit),
   ]).catch((thrown: unknown) => {
     throw absent(scope, to, thrown);
   });
   const behind = positions.passed - standing.seq;
-  const obstacle =
-    lifecycle !== 'following'
-      ? lifecycle
-      : behind > MOST_BEHIND_ENTRIES
-        ? `${counted(behind, 'entry', 'entries')} behind`
-        : undefined;
-  return {
-    successor: { standing, instance },
-    ...(obstacle !== undefined && { obstacle }),
-    // Of another build's states nothing is known.
-    isPassing: PASSING[lifecycle] ?? false,
-  };
+  const found = { successor: { standing, instance } };
+  // Of another build's states nothing is known.
+  if (lifecycle !== 'following')
+    return { ...found, obstacle: lifecycle, isPassing: PASSING[lifecycle] ?? false };
+  if (behind > MOST_BEHIND_ENTRIES)
+    return { ...found, obstacle: `${counted(behind, 'entry', 'entries')} behind`, isPassing: true };
+  if (candidacy?.obstacle !== undefined)
+    return { ...found, obstacle: `no candidate, since ${candidacy.obstacle}`, isPassing: false };
+  if (candidacy?.isBusy === true) return { ...found, obstacle: BUSY, isPassing: true };
+  return { ...found, isPassing: false };
+}
+
+/**
+ * Whether it says that this epoch has begun there. The log may name it and its database not take
+ * that: then nobody takes writes. False also when it does not answer.
+ */
+export async function hasEntered(
+  { bus, cluster }: ReplicaScope,
+  to: string,
+  epoch: number,
+  patience: Patience,
+): Promise<boolean> {
+  const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, to));
+  const standing = await mailbox.ask('standing', undefined, limitOf(patience)).catch(() => undefined);
+  return (standing?.epoch?.number ?? 0) >= epoch;
+}
+
+function limitOf({ timeoutMs, signal }: Patience): Patience {
+  return { timeoutMs: Math.min(ASK_MS, timeoutMs), ...(signal && { signal }) };
 }
 
 function absent({ id, cluster }: ReplicaScope, to: string, thrown: unknown): AntiphonError {

@@ -7,6 +7,7 @@ import {
   durationText,
   encodeEpochRecord,
   EPOCH_ORIGIN,
+  type EpochReason,
   type EpochRecord,
   newestEpoch,
   type OptionNames,
@@ -15,10 +16,12 @@ import {
   toAntiphonError,
 } from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
+import { isPrimary, knownOf } from '../state/authority.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertTimeout } from '../wait/deadline.js';
-import { lookAtSuccessor, type Successor } from './successor.js';
+import { isHandingOver } from './begin-hand-over.js';
+import { hasEntered, lookAtSuccessor, type Successor } from './successor.js';
 import { assertFailover, type TakenOver } from './take-over.js';
 
 /** How long writes may wait. */
@@ -38,6 +41,8 @@ const SWITCH_OVER_OPTIONS: OptionNames<SwitchOverOptions> = { timeoutMs: true, s
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** Between two looks at a successor that does not follow yet. */
 const LOOK_MS = 100;
+/** The other one has so long at least to say that it is the primary. */
+const LEAST_WAIT_MS = 1000;
 /** Draining, handing over, taking it back: writes are held until the last of them is over. */
 const STEPS = 3;
 /** What became of a switchover. */
@@ -102,37 +107,34 @@ class SwitchOver {
     await this.scope.members.lookUp([this.to]);
     this.#assertPrimary();
     const successor = await this.#successor();
-    // Another one may have taken over meanwhile.
-    this.#assertPrimary();
-    const { clock, health } = this.scope;
-    this.#before = newestEpoch(this.scope.store.state()).number;
-    const sinceMs = clock.monotonicMs();
-    health.handle('hand-over');
-    let isBegun = false;
+    const { clock } = this.scope;
+    const untilMs = clock.monotonicMs() + this.waiting.timeoutMs;
+    let sinceMs: number;
+    do {
+      await this.#othersOver(untilMs);
+      // Another one may have taken over while others were asked or waited for.
+      this.#assertPrimary();
+      sinceMs = clock.monotonicMs();
+    } while (!(await this.#begin()));
     try {
-      await this.replica.ask('handOver', STEPS * this.waiting.timeoutMs, { timeoutMs: Infinity });
-      isBegun = true;
       await this.#drained();
       await Promise.race([this.#refused(successor), this.#read()]);
     } catch (thrown) {
-      const error = toAntiphonError(thrown);
-      if (!this.failing.takesBack) throw error;
-      // Where its database was not to be had, nothing has changed, and nothing is to be taken back.
-      if (isBegun) await this.#takeBack();
-      else health.handle('keep-role');
-      throw this.#cameToNothing(error, isBegun);
+      if (!this.failing.takesBack) throw thrown;
+      await this.#takeBack('restart');
+      throw this.#cameToNothing(thrown, `${this.scope.id} takes writes again as soon as the log answers.`);
     } finally {
       await this.replica.ask('enter').catch(() => undefined);
-      this.replica.tell('release');
+      this.replica.tell('release', this.#before);
     }
+    if (this.failing.takesBack) await this.#confirmed(sinceMs);
     const { number: epoch, primary = '', seq } = newestEpoch(this.scope.store.state());
     return { epoch, primary, seq, elected: primary === this.to, tookMs: clock.monotonicMs() - sinceMs };
   }
 
   #assertPrimary(): void {
     const { authority, id, cluster, members } = this.scope;
-    const { mayWrite, primary } = authority.current();
-    if (!mayWrite) throw notWritable({ cluster, id, primary });
+    if (!isPrimary(authority)) throw notWritable({ cluster, id, primary: knownOf(authority).primary });
     if (this.to !== id && members.has(this.to) && !members.isFormer(this.to)) return;
     const known = members.all.map(({ record }) => record.id).filter((member) => member !== id);
     throw new AntiphonError(
@@ -154,15 +156,17 @@ class SwitchOver {
     const { timeoutMs, signal } = this.waiting;
     const sinceMs = clock.monotonicMs();
     const patienceMs = this.failing.takesBack ? timeoutMs : 0;
+    // A primary that ends has chosen among candidates.
+    const asking = { ...this.waiting, isCandidate: !this.failing.takesBack };
     for (;;) {
-      const { successor, obstacle, isPassing } = await lookAtSuccessor(this.scope, this.to, this.waiting);
+      const { successor, obstacle, isPassing } = await lookAtSuccessor(this.scope, this.to, asking);
       if (obstacle === undefined) return successor;
       const waitedMs = clock.monotonicMs() - sinceMs;
       const context = { cluster, replica: this.to };
       if (!isPassing || patienceMs === 0)
         throw new AntiphonError(
           'BAD_OPTION',
-          `${this.to} cannot become the primary now: it is ${obstacle}. Choose another one, or wait until it follows.`,
+          `${this.to} cannot become the primary now: it is ${sentence(obstacle)} Choose another one, or wait until it follows.`,
           { context },
         );
       if (waitedMs >= patienceMs)
@@ -173,6 +177,30 @@ class SwitchOver {
           { context },
         );
       await sleep(clock, Math.min(LOOK_MS, patienceMs - waitedMs), signal);
+    }
+  }
+
+  /** One at a time: of two that overlap, the later one hands over what the other has left it. */
+  async #othersOver(untilMs: number): Promise<void> {
+    const { progress, clock, id, health } = this.scope;
+    await progress.until(() => !isHandingOver(this.scope) || !health.replicating, {
+      ...this.waiting,
+      timeoutMs: Math.max(0, untilMs - clock.monotonicMs()),
+      what: `another switchover of ${id} is over`,
+    });
+  }
+
+  /** False: another one was faster. Where it throws, nothing has changed. */
+  async #begin(): Promise<boolean> {
+    // Not earlier: an epoch of its own may have passed as well.
+    this.#before = newestEpoch(this.scope.store.state()).number;
+    const request = { epoch: this.#before, holdMs: STEPS * this.waiting.timeoutMs };
+    try {
+      return await this.replica.ask('handOver', request, { timeoutMs: Infinity });
+    } catch (thrown) {
+      throw this.failing.takesBack
+        ? this.#cameToNothing(thrown, `${this.scope.id} stays the primary.`)
+        : thrown;
     }
   }
 
@@ -219,22 +247,48 @@ class SwitchOver {
     if (health.stopped !== undefined) throw health.stopped;
   }
 
+  /** By the other one, or by whoever has followed it since. */
+  async #confirmed(sinceMs: number): Promise<void> {
+    const { store, clock, id } = this.scope;
+    const { number, primary } = newestEpoch(store.state());
+    if (primary !== this.to) return;
+    const { timeoutMs, signal } = this.waiting;
+    const untilMs = Math.max(sinceMs + timeoutMs, clock.monotonicMs() + LEAST_WAIT_MS);
+    try {
+      for (let pauseMs = 5; !(await hasEntered(this.scope, this.to, number, this.waiting)); pauseMs *= 2) {
+        if (newestEpoch(store.state()).number > number) return;
+        if (clock.monotonicMs() >= untilMs) throw this.#unheard();
+        await sleep(clock, Math.min(LOOK_MS, pauseMs), signal);
+      }
+    } catch (thrown) {
+      this.#before = number;
+      await this.#takeBack('switchover');
+      throw this.#cameToNothing(thrown, `${id} takes writes again as soon as the log answers.`);
+    }
+  }
+
+  #unheard(): AntiphonError {
+    return new AntiphonError(
+      'TIMEOUT',
+      `The log names ${this.to} the primary, and it has not begun to be it in time. See whether it runs, whether ` +
+        'another program has locked its file, and whether its disk is full.',
+      { context: { cluster: this.scope.cluster, replica: this.to } },
+    );
+  }
+
   /** With an epoch of its own, which comes before whatever may still arrive of the hand-over. */
-  async #takeBack(): Promise<void> {
+  async #takeBack(why: EpochReason): Promise<void> {
     const { store, id, progress } = this.scope;
     const isOver = (): boolean => newestEpoch(store.state()).number > this.#before;
     if (isOver()) return;
-    await this.replica.ask('claim', 'restart');
+    await this.replica.ask('claim', why);
     const what = `the log has another epoch of ${id}`;
     // It is claimed until the log answers; writes wait no longer for that.
     await progress.until(isOver, { timeoutMs: this.waiting.timeoutMs, what }).catch(() => undefined);
   }
 
-  #cameToNothing(error: AntiphonError, isBegun: boolean): AntiphonError {
-    const { id } = this.scope;
-    const next = isBegun
-      ? `${id} takes writes again as soon as the log answers.`
-      : `${id} stays the primary.`;
+  #cameToNothing(thrown: unknown, next: string): AntiphonError {
+    const error = toAntiphonError(thrown);
     return new AntiphonError(
       error.code,
       `The switchover to ${this.to} did not come about: ${sentence(error.message)} ${next}`,

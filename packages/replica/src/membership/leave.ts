@@ -50,7 +50,7 @@ export async function prepareToLeave(
   replica: ActorRef<ReplicaProtocol>,
   options: LeaveOptions,
 ): Promise<Left> {
-  const { id, sync, progress, health, authority } = scope;
+  const { id, cluster, sync, progress, health, authority } = scope;
   checkOptions(options, LEAVE_OPTIONS, 'leave()');
   const { force = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   assertTimeout(timeoutMs);
@@ -60,15 +60,21 @@ export async function prepareToLeave(
     throw new AntiphonError(
       'NOT_IN_SYNC',
       `${id} is the only member in sync. Start another one, wait until \`antiphon status\` shows it in sync, then leave.`,
-      { context: { cluster: scope.cluster, replica: id } },
+      { context: { cluster, replica: id } },
     );
+  // A primary that was deposed has undone nothing yet, and its ledger says nothing.
+  const isDecided = (): boolean => authority.successor === undefined;
+  const undone = `${id} has undone what only it has, since another replica is the primary`;
+  await untilReplicated(progress, health, isDecided, { timeoutMs, what: undone });
   const isPrimary = authority.current().primary === id;
-  const handedOverTo = isPrimary ? await successor(scope, replica) : undefined;
-  if (handedOverTo !== undefined) await switchOver(scope, replica, handedOverTo, { timeoutMs });
+  const handedOverTo = isPrimary ? await handedOver(scope, replica, timeoutMs) : undefined;
   // Whatever the interval.
   await replica.ask('seal');
   const what = `the log has everything of ${id}`;
-  await untilReplicated(progress, health, () => progress.unpublished === 0, { timeoutMs, what });
+  const isSent = (): boolean => progress.unpublished === 0 && isDecided();
+  await untilReplicated(progress, health, isSent, { timeoutMs, what });
+  // It may have learned only now that it is not the primary any more.
+  if (!force) assertNothingRescued(scope);
   return { id, ...(handedOverTo !== undefined && { handedOverTo }) };
 }
 
@@ -79,6 +85,23 @@ function assertNothingRescued({ store, id, cluster }: ReplicaScope): void {
     'BAD_OPTION',
     `The rescue ledger of ${id} keeps ${rescued} transactions that nobody has decided about, and they are nowhere else. ` +
       'See `antiphon rescue list`, or leave with --force and keep the file.',
+    { context: { cluster, replica: id } },
+  );
+}
+
+/** To whom it was: another one may have been faster than the successor. */
+async function handedOver(
+  scope: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+  timeoutMs: number,
+): Promise<string> {
+  const { id, cluster } = scope;
+  const to = await successor(scope, replica);
+  const { primary } = await switchOver(scope, replica, to, { timeoutMs });
+  if (primary !== id) return primary;
+  throw new AntiphonError(
+    'BAD_OPTION',
+    `${id} cannot leave: it became the primary again while it handed over to ${to}. Leave again.`,
     { context: { cluster, replica: id } },
   );
 }
@@ -99,9 +122,14 @@ async function successor(scope: ReplicaScope, replica: ActorRef<ReplicaProtocol>
  * At the end of closing: nobody counts it any more, and nothing is kept for it. If that does not
  * succeed, it is a member that is not running. Never throws.
  */
-export async function endMembership(scope: ReplicaScope, readerOf: (id: string) => string): Promise<void> {
+export async function endMembership(
+  scope: ReplicaScope,
+  readerOf: (id: string) => string,
+  { force }: Pick<LeaveOptions, 'force'>,
+): Promise<void> {
   const { id, registry, clock, log, progress, sync, logger } = scope;
   try {
+    if (force !== true) assertNothingRescued(scope);
     if (progress.unpublished > 0)
       throw new AntiphonError('TIMEOUT', `The log has not got everything that ${id} has written.`);
     if (sync !== undefined && !(await sync.inSync.remove(id, `${id} leaves`)))

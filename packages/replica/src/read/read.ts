@@ -186,20 +186,24 @@ async function readThen<T>(
 export interface Standing {
   readonly epoch: number;
   readonly ownCounter: number;
+  readonly spentCounter: number;
 }
 
-export function standingOf({ store, id }: ReplicaScope): Standing {
+export function standingOf({ store, id }: Pick<ReplicaScope, 'store' | 'id'>): Standing {
   const state = store.state();
-  return { epoch: newestEpoch(state).number, ownCounter: counterOf(state.vector, id) };
+  const { spentCounter } = state;
+  return { epoch: newestEpoch(state).number, ownCounter: counterOf(state.vector, id), spentCounter };
 }
 
 /**
  * Between the wait and the place, a replica that is deposed may undo what only it has. What was
  * read then fits neither what was waited for nor the place; nobody can tell which state it shows.
  */
-export function standsAsIn(before: Standing, scope: ReplicaScope): boolean {
-  const { epoch, ownCounter } = standingOf(scope);
-  return epoch === before.epoch && ownCounter >= before.ownCounter;
+export function standsAsIn(before: Standing, scope: Pick<ReplicaScope, 'store' | 'id'>): boolean {
+  const { epoch, ownCounter, spentCounter } = standingOf(scope);
+  // What was undone may be younger than the read: its numbers are spent all the same, before the
+  // epoch that it was undone for has begun.
+  return epoch === before.epoch && ownCounter >= before.ownCounter && spentCounter === before.spentCounter;
 }
 
 /** What they stand for is looked at when they are bound. Throws BAD_OPTION. */

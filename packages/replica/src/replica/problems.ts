@@ -2,7 +2,7 @@ import { AntiphonError, checkOptions, isRecord, type OptionNames, sentence } fro
 import { ELECTION_ALARM } from '../failover/elector.js';
 import { LEASE_ALARM } from '../failover/lease-keeper.js';
 import { PRIMARY_ALARM } from '../failover/primary-watch.js';
-import { RESCUE_ALARM } from '../failover/rescue-alarm.js';
+import { CAPTURE_ALARM, RESCUE_ALARM } from '../failover/rescue-alarm.js';
 import { PUBLISHING_ALARM } from '../read/publisher.js';
 import type { ReplicaStatus } from './status.js';
 
@@ -77,9 +77,15 @@ const WRITE_ALARMS: ReadonlyMap<string, number> = new Map([
   ['own', 0],
   ['publish', 5000],
   [RESCUE_ALARM, 0],
+  [CAPTURE_ALARM, 0],
   [PRIMARY_ALARM, 0],
   [ELECTION_ALARM, 10_000],
   [PUBLISHING_ALARM, 5000],
 ]);
 /** They concern writes only, and somebody has to decide: whoever reads here need not wait. */
-export const READS_GO_ON: ReadonlySet<string> = new Set([RESCUE_ALARM, PRIMARY_ALARM, ELECTION_ALARM]);
+export const READS_GO_ON: ReadonlySet<string> = new Set([
+  RESCUE_ALARM,
+  CAPTURE_ALARM,
+  PRIMARY_ALARM,
+  ELECTION_ALARM,
+]);

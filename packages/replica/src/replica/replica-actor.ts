@@ -25,12 +25,14 @@ import type {
   WriteMessage,
 } from '../state/protocols.js';
 import { attend } from '../failover/attend.js';
+import { beginHandOver } from '../failover/begin-hand-over.js';
 import { logRescued, logRole } from '../failover/log-role.js';
-import { alarmRescued } from '../failover/rescue-alarm.js';
+import { alarmRescued, alarmSuspicious } from '../failover/rescue-alarm.js';
 import { sendsNothing } from '../publish/resend.js';
 import { SealRetry } from './seal-retry.js';
 import { leftUnanswered, starting } from './turn-errors.js';
 import { Term } from './term.js';
+import { WriteHold } from './write-hold.js';
 import { GroupCommitter } from '../sync/group-committer.js';
 import type { SyncWrite } from '../state/sync-write.js';
 import { notWritable } from '../config/not-writable.js';
@@ -109,10 +111,11 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     rewind: (spent: number | undefined, context: Context<ReplicaProtocol>): Promise<void> =>
       spent === undefined ? this.#rewind() : this.#renumber(spent, context),
-    handOver: async (holdMs: number): Promise<void> => {
-      this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
-      await this.scope.store.handOver();
+    handOver: async ({ epoch, holdMs }: HandOverRequest): Promise<boolean> => {
+      if (!(await beginHandOver(this.scope, epoch))) return false;
+      this.#hold.beginHandOver(epoch, holdMs);
       this.#term?.relay?.tell('flush');
+      return true;
     },
     rejudge: (request: RejudgeRequest): Promise<RejudgeResult> => this.#rejudge(request),
     discard: async (ids: readonly number[]): Promise<void> => {
@@ -160,11 +163,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       await this.#check();
       this.#term?.feed.tell('hurry');
     },
-    hold: (holdMs: number): void => {
-      this.#heldUntilMs = this.scope.clock.monotonicMs() + holdMs;
-    },
-    release: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => {
-      this.#heldUntilMs = 0;
+    hold: (holdMs: number): void => this.#hold.begin(holdMs),
+    release: (epoch: number | undefined, context: Context<ReplicaProtocol>): Promise<void> => {
+      this.#hold.end(epoch);
       return this.#writeOn(context);
     },
     writeOn: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#writeOn(context),
@@ -178,8 +179,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   #term: Term | undefined;
   #polling = true;
   readonly #sealing: SealRetry;
-  /** Monotonic; while it lies ahead, library writes wait in `#held`. */
-  #heldUntilMs = 0;
+  /** While it is on, library writes wait in `#held`. */
+  readonly #hold: WriteHold;
   /** Also those that the last group had no time for. */
   #held: Received<ReplicaProtocol, 'write'>[] = [];
   #writingOn = false;
@@ -190,6 +191,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
 
   constructor(private readonly scope: ReplicaScope) {
     this.#sealing = new SealRetry(scope);
+    this.#hold = new WriteHold(scope.clock);
     this.#applyTurn = new ApplyTurn(scope, (applied) => this.#applied(applied));
   }
 
@@ -232,6 +234,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const undone = await store.rewind({ reason: 'rescued', spent }).finally(() => health.handle('rewound'));
     progress.moved();
     alarmRescued(this.scope);
+    alarmSuspicious(this.scope, undone);
     logRescued(this.scope, undone);
   }
 
@@ -243,7 +246,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const { store, progress, ownLog, id } = this.scope;
     await this.#term?.stopSending();
     const passed = ownLog.at(store.state(), this.scope).partial[id];
-    await store.rewind({ reason: 'pending', spent, passed });
+    alarmSuspicious(this.scope, await store.rewind({ reason: 'pending', spent, passed }));
     await this.#term?.end();
     this.#enter(context);
     progress.moved();
@@ -267,7 +270,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const committer = new GroupCommitter(
       this.scope,
       sync,
-      () => this.#isHeld,
+      () => this.#hold.isOn,
       () => this.#seal(),
     );
     this.#committer = committer;
@@ -311,10 +314,6 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     if (ended) sync?.acker.stop();
   }
 
-  get #isHeld(): boolean {
-    return this.#heldUntilMs > this.scope.clock.monotonicMs();
-  }
-
   /** Group commit through the log: all writes that wait go into one message. */
   async #submit(write: SyncWrite, context: Context<ReplicaProtocol>): Promise<void> {
     await this.#follow(context);
@@ -342,7 +341,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     message: Received<ReplicaProtocol, 'write'>,
   ): Promise<NoReply> | NoReply {
     this.#held.push(message);
-    if (this.#isHeld) return message.defer();
+    if (this.#hold.isOn) return message.defer();
     const room = Math.max(0, this.scope.limits.writeGroup - this.#held.length);
     this.#held.push(...context.takeWaiting('write', room));
     return this.#writeHeld(context);
@@ -515,6 +514,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       return;
     }
     await commits.look(store, authority.current().mayWrite);
+    if (!this.#hold.isOn) this.#term?.takeBack();
     // Also where the feed was first to notice that it is over.
     if (health.stalled === undefined) this.#polling = true;
     if (health.holding?.code !== 'SCHEMA_DRIFT') return;
@@ -575,14 +575,14 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     return sealed;
   }
 
-  /** A hold ends by itself: whoever asked for it may be gone. */
   async #writeOn(context: Context<ReplicaProtocol>): Promise<void> {
     this.#writingOn = false;
-    if (this.#held.length > 0 && !this.#isHeld) await this.#writeHeld(context);
+    if (this.#held.length > 0 && !this.#hold.isOn) await this.#writeHeld(context);
   }
 }
 
 type Resolution = Parameters<ReplicaProtocol['resolveRescue']>[0];
+type HandOverRequest = Parameters<ReplicaProtocol['handOver']>[0];
 
 interface Committed {
   /** For the next group. */

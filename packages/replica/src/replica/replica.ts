@@ -324,7 +324,8 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   readonly rescue: RescueAccess;
   readonly reads: ReadsAccess;
   #closing: Promise<void> | undefined;
-  #leaves = false;
+  /** It leaves for good, and how. */
+  #leaving: LeaveOptions | undefined;
 
   constructor(private readonly deps: RunningDeps<Tx>) {
     this.id = deps.scope.id;
@@ -446,7 +447,7 @@ export class RunningReplica<Tx> implements Replica<Tx> {
   /** All of `leave` that may fail; the end of it is up to `close`. */
   async prepareToLeave(options: LeaveOptions): Promise<Left> {
     const left = await prepareToLeave(this.deps.scope, this.deps.replica, options);
-    this.#leaves = true;
+    this.#leaving = options;
     return left;
   }
 
@@ -494,9 +495,12 @@ export class RunningReplica<Tx> implements Replica<Tx> {
     const ended = bounded(scope, closeTimeoutMs * DRAIN_SHARE, ends);
     await Promise.all([this.#giveAway(closeTimeoutMs * DRAIN_SHARE), ended]);
     exposure.close();
-    if (!this.#leaves) await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
+    if (this.#leaving === undefined) await bounded(scope, closeTimeoutMs * LEAVE_SHARE, this.#leaveInSync());
     scope.health.handle('close');
-    if (this.#leaves) await bounded(scope, closeTimeoutMs * END_SHARE, endMembership(scope, readerOf));
+    if (this.#leaving !== undefined) {
+      const ending = endMembership(scope, readerOf, this.#leaving);
+      await bounded(scope, closeTimeoutMs * END_SHARE, ending);
+    }
     const stopUntilMs = scope.clock.monotonicMs() + closeTimeoutMs * STOP_SHARE;
     const stopTimeoutMs = closeTimeoutMs * ACTORS_SHARE;
     await bounded(scope, closeTimeoutMs * STOP_SHARE, replica.stop({ timeoutMs: stopTimeoutMs }));

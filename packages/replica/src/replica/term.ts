@@ -1,6 +1,7 @@
 import type { ActorRef, Context, MailboxOptions } from '@antiphon/actor';
 import type { EpochReason, Timer } from '@antiphon/core';
 import { Feed } from '../deliver/feed.js';
+import { isHandingOver } from '../failover/begin-hand-over.js';
 import { Claimant } from '../failover/claimant.js';
 import { Elector } from '../failover/elector.js';
 import { LeaseKeeper } from '../failover/lease-keeper.js';
@@ -105,6 +106,16 @@ export class Term {
   async claim(why: EpochReason): Promise<void> {
     await this.#claimant?.stop();
     this.#startClaiming(why);
+  }
+
+  /**
+   * A hand-over of which nobody waits for the end any more would leave a primary that takes no
+   * writes and renews its lease, so that nobody else takes its place.
+   */
+  takeBack(): void {
+    const { scope } = this;
+    if (isHandingOver(scope) && this.#claimant === undefined && !scope.closing.aborted)
+      this.#startClaiming('restart');
   }
 
   /** Nothing more of this database goes into the log, nor is looked for. */

@@ -138,7 +138,7 @@ export class MailboxActor implements Behaviour<MailboxProtocol> {
       later(message, keptConflicts(this.scope, query)),
     hold: ({ holdMs }: { holdMs: number }, _: unknown, message: Later<'hold'>): NoReply =>
       later(message, this.#hold(holdMs)),
-    release: (): void => void this.replica.tell('release'),
+    release: (): void => void this.replica.tell('release', undefined),
     removeMember: (
       { id, force }: { id: string; force: boolean },
       _: unknown,

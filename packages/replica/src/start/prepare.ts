@@ -15,11 +15,13 @@ import {
   newestEpoch,
   newestLimits,
   registerMember,
+  type RewindReport,
 } from '@antiphon/core';
 import { Members } from '../cluster/members.js';
 import type { Settings } from '../config/options.js';
 import { VERSION } from '../config/version.js';
 import { Freshness } from '../sync/freshness.js';
+import { alarmSuspicious } from '../failover/rescue-alarm.js';
 import { ReadBarrier } from '../sync/barrier.js';
 import { HeldLease } from '../state/held-lease.js';
 import { OwnLog, ownLogState } from '../state/own-log.js';
@@ -308,12 +310,10 @@ interface OwnInLog {
   readonly passed: KeptParts | undefined;
 }
 
-async function giveUp(
-  { store, logger, id, authority }: Enrolled,
-  { past, begun, passed }: OwnInLog,
-): Promise<void> {
-  const undo = (spent: number): Promise<unknown> => store.rewind({ reason: 'pending', spent, passed });
-  if (authority.byTerm && begun > 0) await undo(begun);
+async function giveUp(enrolled: Enrolled, { past, begun, passed }: OwnInLog): Promise<void> {
+  const { store, logger, id, authority } = enrolled;
+  const undo = (spent: number): Promise<RewindReport> => store.rewind({ reason: 'pending', spent, passed });
+  if (authority.byTerm && begun > 0) alarmSuspicious(enrolled, await undo(begun));
   if (past === undefined) return;
   const { counter, time } = past;
   logger.warn(
@@ -322,7 +322,7 @@ async function giveUp(
   );
   // Before-images are of the rows before those that come from the log now, and of all captured
   // rows: what is only forgotten would stand in the way of what is undone.
-  if (authority.byTerm) await undo(counter);
+  if (authority.byTerm) alarmSuspicious(enrolled, await undo(counter));
   const forgotten = await store.resumeFrom(counter, time);
   if (forgotten > 0)
     logger.warn(

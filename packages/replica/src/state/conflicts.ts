@@ -93,7 +93,8 @@ function reportOf({ table, key, winner, loser }: RowConflict, atMs: number): Con
   return { table, key: key.map(shown), winner: winner.origin, loser: loser.origin, atMs };
 }
 
-function shown(value: Value): string {
+/** As SQL shows it, cut short. */
+export function shown(value: Value): string {
   if (typeof value === 'string') return shortened(`'${value.replaceAll("'", "''")}'`);
   if (value instanceof Uint8Array) return shortened(`x'${Buffer.from(value).toString('hex')}'`);
   return value === null ? 'NULL' : String(value);

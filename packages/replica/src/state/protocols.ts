@@ -105,8 +105,11 @@ export interface ReplicaProtocol {
   enter(): void;
   /** Claims the next epoch, if nobody's comes before. */
   claim(why: EpochReason): void;
-  /** Library writes wait for so many milliseconds, and the database takes no others any more. */
-  handOver(holdMs: number): void;
+  /**
+   * The primary of this epoch takes no other programs' writes any more, and the library's wait for
+   * `holdMs`. False: it is not that any more, or hands over already; nothing has changed.
+   */
+  handOver(request: { readonly epoch: number; readonly holdMs: number }): boolean;
   /** Another primary's epoch comes next: what only this database has goes to the rescue ledger. */
   /** `spent`: for this primary, up to which own number none is given any more. */
   rewind(spent: number | undefined): void;
@@ -160,7 +163,8 @@ export interface ReplicaProtocol {
   hurry(): void;
   /** Library writes wait for at most so many milliseconds from now on. */
   hold(holdMs: number): void;
-  release(): void;
+  /** Ends that, or what the hand-over of this epoch holds. */
+  release(epoch: number | undefined): void;
   /** Ends a hold whose time is over. */
   expire(): void;
 }

@@ -51,6 +51,20 @@ export function placeOf(scope: {
 }
 
 /**
+ * The place of a write without its own transaction, for what was there before it. Numbers that
+ * stand for nothing were spent before its epoch, which the place includes.
+ */
+export function placeBefore(
+  { origin, counter: own }: TransactionId,
+  { generation, seq }: Position,
+  { epochs }: Pick<StoreState, 'epochs'>,
+): SessionPosition {
+  const counter = own - 1;
+  const isReal = counter > 0 && findVoided(epochs, { origin, counter }) === undefined;
+  return { generation, seq, ...(isReal && { vector: { [origin]: counter } }) };
+}
+
+/**
  * A transaction of the token that counts for nobody any more, as far as a database knows that has
  * passed this entry: it was undone, or the log had not got it when another replica became the
  * primary. Whoever wrote it had read the beginning of its own epoch, which the token's place

@@ -44,7 +44,7 @@ export interface WriteResult<T> {
   /**
    * The request had been written already, under its `requestId`: `value` is what came of it then,
    * and nothing was written again. `outcome(requestId)` says what has become of it. `position` is
-   * of a later transaction, which notes that it was asked for again.
+   * right before a later transaction, which notes that it was asked for again.
    */
   readonly repeated?: true;
 }

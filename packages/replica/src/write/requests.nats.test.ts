@@ -99,6 +99,44 @@ describe('requests are remembered', () => {
     expect(await count(a, 't')).toBe(1);
   });
 
+  it('for a bounded time, also where the id names a time that is far ahead', async () => {
+    await start();
+    const a = await fixture.replica('a', fast);
+    const requestId = 'ffffffff-ffff-7000-8000-000000000000';
+    await a.execute(insert(1), { requestId });
+    expect(await a.execute(insert(1), { requestId })).toMatchObject({ repeated: true });
+    const [row] = await a.query<{ at: number }>(`SELECT at FROM ${REQUESTS}`, [], { integers: 'number' });
+    expect(row?.at).toBeGreaterThan(Date.now());
+    expect(row?.at).toBeLessThanOrEqual(Date.now() + 600_000);
+  });
+
+  it('I12: the session of a repetition goes on where its note is undone and the write is not', async () => {
+    await start();
+    let lose = false;
+    const lost = new AntiphonError('LOG_UNAVAILABLE', 'Lost on its way.', { retriable: true });
+    const log = (real: Log): Log =>
+      changed(real, {
+        append: (request: AppendRequest, settle) => {
+          if (!lose || request.origin !== 'a') return real.append(request, settle);
+          setTimeout(() => settle({ type: 'unknown', error: lost }), 100);
+        },
+      });
+    const a = await fixture.replicaWith({ log }, 'a', fast);
+    const b = await fixture.replica('b', fast);
+    const first = await a.execute(insert(1), { requestId: 'order-1' });
+    await eventually('it is there', async () => (await count(b, 't')) === 1);
+    lose = true;
+    const again = await a.execute(insert(1), { requestId: 'order-1' });
+    expect(again).toMatchObject({ repeated: true, position: { vector: { a: first.id?.counter } } });
+    await b.takeOver();
+    await eventually('a follows', () => a.status().lifecycle === 'following');
+    for (const replica of [a, b])
+      expect(
+        await replica.query('SELECT id FROM t', [], { consistency: 'session', after: again.position }),
+      ).toEqual([{ id: 1n }]);
+    expect((await a.rescue.list()).transactions).toEqual([]);
+  });
+
   it('I8: a repetition that is undone takes nothing with it, and says nothing of the write', async () => {
     await start();
     const a = await fixture.replica('a', fast);

@@ -1,5 +1,6 @@
 import { AntiphonError, type Clock, type Store, UnknownOutcomeError } from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
+import { placeBefore } from '../state/session.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { WriteResult } from '../state/write-result.js';
 import type { LocalWriteOptions } from './local-write.js';
@@ -144,7 +145,7 @@ export class Requests {
         this.#assertEpoch(epoch);
         const known = rows.find(id);
         repeated = known !== undefined;
-        const atMs = Math.max(scope.clock.nowMs(), timeOf(id) ?? 0);
+        const atMs = timeToKeep(id, scope.clock.nowMs());
         if (known !== undefined) {
           rows.renew(id, atMs);
           return JSON.parse(known) as readonly number[];
@@ -158,8 +159,9 @@ export class Requests {
       });
     if (!repeated) return result;
     // What notes the repetition may be undone, and the write be there all the same.
-    const { id: _, ...others } = result;
-    return { ...others, repeated };
+    const { id: note, position, ...others } = result;
+    const place = note === undefined ? position : placeBefore(note, position, scope.store.state());
+    return { ...others, position: place, repeated };
   }
 
   /** It was sent to the primary of that epoch, and may have been sent to the next one since. */
@@ -219,6 +221,14 @@ function isUnwritten(ended: Promise<unknown>): Promise<boolean> {
 function ofRequest(error: unknown, id: string): unknown {
   if (!(error instanceof UnknownOutcomeError)) return error;
   return unknownRequest('The log may hold the write, and did not say so in time.', id, error);
+}
+
+/**
+ * When it was made, as far as that can be: one that names a time far ahead would be kept until
+ * then, and is remembered as one that names none.
+ */
+function timeToKeep(id: string, nowMs: number): number {
+  return Math.max(nowMs, Math.min(timeOf(id) ?? 0, nowMs + CLOCKS_APART_MS));
 }
 
 /** Throws BAD_OPTION. */

@@ -1,0 +1,92 @@
+import { DatabaseSync } from 'node:sqlite';
+import type { Topology } from '@antiphon/core';
+import { eventually } from '@antiphon/testing';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+
+let fixture: ClusterFixture;
+let program: DatabaseSync | undefined;
+afterEach(async () => {
+  program?.close();
+  program = undefined;
+  await fixture[Symbol.asyncDispose]();
+});
+
+const topology: Topology = { mode: 'primary-replica', primary: 'a' };
+const failover = { mode: 'manual' } as const;
+
+function write(replica: SqliteReplica, id: number): Promise<unknown> {
+  return replica.execute([{ sql: 'INSERT INTO t VALUES (?)', params: [id] }]);
+}
+
+async function two(
+  options: { readonly onLifecycle?: (state: string) => void; readonly priority?: number } = {},
+): Promise<{ readonly a: SqliteReplica; readonly b: SqliteReplica }> {
+  const { onLifecycle, priority } = options;
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+  const a = await fixture.replica('a', { topology, failover, ...(onLifecycle && { onLifecycle }) });
+  const b = await fixture.replica('b', {
+    ...{ topology, failover },
+    ...(priority !== undefined && { failoverPriority: priority }),
+  });
+  await write(a, 1);
+  await eventually('b has it', async () => (await rowsOf(b, 't')).includes('1n'));
+  return { a, b };
+}
+
+function lock(id: string): DatabaseSync {
+  program = new DatabaseSync(fixture.file(id));
+  program.exec('BEGIN IMMEDIATE');
+  return program;
+}
+
+describe('a switchover to a replica that cannot commit', () => {
+  it('I7: is refused before any write is held, when the lock lasts', async () => {
+    const states: string[] = [];
+    const { a, b } = await two({ onLifecycle: (state) => states.push(state) });
+    const other = lock('b');
+    // What it has committed a moment ago says that it can.
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await expect(a.switchOver('b', { timeoutMs: 1000 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(
+        /still unable to commit, since another program .*a stays the primary/,
+      ) as string,
+    });
+    expect(states).not.toContain('draining');
+    await write(a, 2);
+    other.exec('ROLLBACK');
+    expect(await a.switchOver('b')).toMatchObject({ elected: true, primary: 'b' });
+    await write(b, 3);
+  });
+
+  it('I7: is taken back when it is locked at the last moment', async () => {
+    const locked = { isOn: false };
+    const { a, b } = await two({
+      onLifecycle: (state) => {
+        if (state !== 'draining' || locked.isOn) return;
+        locked.isOn = true;
+        lock('b');
+      },
+    });
+    await expect(a.switchOver('b', { timeoutMs: 1500 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/names b the primary, and it has not begun .*locked its file/) as string,
+    });
+    expect(locked.isOn).toBe(true);
+    await eventually('a is the primary again', () => a.status().lifecycle === 'primary');
+    expect(a.status().epoch).toMatchObject({ number: 3, primary: 'a', why: 'switchover' });
+    await write(a, 2);
+    program?.exec('ROLLBACK');
+    await eventually('b follows', async () => (await rowsOf(b, 't')).includes('2n'));
+    expect([a.status().rescued, b.status().rescued]).toEqual([0, 0]);
+    expect(await a.switchOver('b')).toMatchObject({ elected: true, primary: 'b' });
+  });
+
+  it('is done for one that would not be elected by itself', async () => {
+    const { a, b } = await two({ priority: 0 });
+    expect(await a.switchOver('b')).toMatchObject({ elected: true, primary: 'b' });
+    await write(b, 2);
+  });
+});
