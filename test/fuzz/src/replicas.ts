@@ -63,6 +63,13 @@ export class Replicas {
     return this.#schema?.tables.map(({ name }) => name) ?? [];
   }
 
+  /** Of tables that are not, the others have no rows: theirs may be orphans there. */
+  get areAllReplicated(): boolean {
+    const { foreign } = this.get('a');
+    const others = foreign.tables('*').filter((name) => !/^(_antiphon_[a-z]|sqlite_)/.test(name));
+    return others.every((name) => this.tables.includes(name));
+  }
+
   get nowMs(): number {
     return this.#nowMs;
   }

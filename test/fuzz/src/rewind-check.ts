@@ -51,14 +51,8 @@ export class RewindCheck {
     return {
       rows: new Map(this.replicas.tables.map((table) => [table, foreign.rows(table)])),
       // What is not replicated is not undone, and rows may refer to it.
-      orphans: this.#isAllReplicated() ? foreign.orphans() : '',
+      orphans: this.replicas.areAllReplicated ? foreign.orphans() : '',
     };
-  }
-
-  #isAllReplicated(): boolean {
-    const { foreign } = this.replicas.get('a');
-    const others = foreign.tables('*').filter((name) => !/^(_antiphon_[a-z]|sqlite_)/.test(name));
-    return others.every((name) => this.replicas.tables.includes(name));
   }
 
   #compare(kind: string, when: string, expected: Content): void {
