@@ -55,6 +55,7 @@ export async function* rowsOfReplica(
       for (const row of piece.rows) {
         yield* shapedRows({ columns: stream.columns, rows: [row] }, wanted.shape);
         if (wanted.signal.aborted) throw givenUp(wanted.signal);
+        stream.taken();
       }
       piece = await next;
     }
@@ -71,6 +72,7 @@ class RemoteStream {
   readonly #stopWatching: () => void;
   readonly #onAbort = (): void => this.close();
   #isGone = false;
+  #keptMs = clock.monotonicMs();
   #hasEnded = false;
 
   private constructor(
@@ -135,6 +137,15 @@ class RemoteStream {
       if (wanted.signal.aborted) throw givenUp(wanted.signal);
       throw this.#ended(toAntiphonError(thrown));
     }
+  }
+
+  /** A row: the replica counts only pieces, and has to know that somebody is at one. */
+  taken(): void {
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#keptMs < this.wanted.idleMs / 3 || this.#hasEnded) return;
+    this.#keptMs = nowMs;
+    const { id, stream } = this.opened;
+    this.source.replica(id).tell('stream', { type: 'keep', stream });
   }
 
   /** Idempotent. The replica keeps its snapshot no longer. */

@@ -127,6 +127,17 @@ describe('a stream of rows over NATS', () => {
     await eventually('the snapshot is gone', () => isFree('a'));
   });
 
+  it('goes on while its reader takes a row now and then, however long a piece takes', async () => {
+    let count = 0;
+    const options = { idleMs: 600, prefer: 'primary' } as const;
+    for await (const _ of client.stream(`${ALL} LIMIT 9000`, [], options)) {
+      count++;
+      // Pauses of a piece, and not of a row, are longer than `idleMs`.
+      if (count % 400 === 0) await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+    expect(count).toBe(9000);
+  });
+
   it('ends with the caller’s signal and with the client', async () => {
     const ending = new AbortController();
     let seen = 0;

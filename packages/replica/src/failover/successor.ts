@@ -1,5 +1,5 @@
 import { remoteRef } from '@antiphon/actor';
-import { AntiphonError, counted, mailboxPrefix, toAntiphonError } from '@antiphon/core';
+import { AntiphonError, counted, durationText, mailboxPrefix, toAntiphonError } from '@antiphon/core';
 import type { LifecycleState } from '../config/lifecycle.js';
 import type { PeerProtocol, Standing } from '../state/peer.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
@@ -76,25 +76,36 @@ export async function lookAtSuccessor(
     return { ...found, obstacle: lifecycle, isPassing: PASSING[lifecycle] ?? false };
   if (behind > MOST_BEHIND_ENTRIES)
     return { ...found, obstacle: `${counted(behind, 'entry', 'entries')} behind`, isPassing: true };
+  // Few entries may be many rows. What is left when writes stop is read in about that time.
+  if (candidacy !== undefined && candidacy.lagMs > patience.timeoutMs / 2)
+    return { ...found, obstacle: `${durationText(candidacy.lagMs)} behind`, isPassing: true };
   if (candidacy?.obstacle !== undefined)
     return { ...found, obstacle: `no candidate, since ${candidacy.obstacle}`, isPassing: false };
   if (candidacy?.isBusy === true) return { ...found, obstacle: BUSY, isPassing: true };
   return { ...found, isPassing: false };
 }
 
+/** How far it is on its way to its own epoch. */
+export interface Entering {
+  /** The epoch has begun there. */
+  readonly hasEntered: boolean;
+  /** It has read the log up to here. */
+  readonly seq: number;
+}
+
 /**
  * Whether it says that this epoch has begun there. The log may name it and its database not take
- * that: then nobody takes writes. False also when it does not answer.
+ * that: then nobody takes writes. Undefined when it does not answer.
  */
-export async function hasEntered(
+export async function entering(
   { bus, cluster }: ReplicaScope,
   to: string,
   epoch: number,
   patience: Patience,
-): Promise<boolean> {
+): Promise<Entering | undefined> {
   const mailbox = remoteRef<PeerProtocol>(bus, mailboxPrefix(cluster, to));
   const standing = await mailbox.ask('standing', undefined, limitOf(patience)).catch(() => undefined);
-  return (standing?.epoch?.number ?? 0) >= epoch;
+  return standing && { hasEntered: (standing.epoch?.number ?? 0) >= epoch, seq: standing.seq };
 }
 
 function limitOf({ timeoutMs, signal }: Patience): Patience {

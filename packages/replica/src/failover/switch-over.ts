@@ -21,7 +21,7 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertTimeout } from '../wait/deadline.js';
 import { isHandingOver } from './begin-hand-over.js';
-import { hasEntered, lookAtSuccessor, type Successor } from './successor.js';
+import { entering, lookAtSuccessor, type Successor } from './successor.js';
 import { assertFailover, type TakenOver } from './take-over.js';
 
 /** How long writes may wait. */
@@ -253,10 +253,16 @@ class SwitchOver {
     const { number, primary } = newestEpoch(store.state());
     if (primary !== this.to) return;
     const { timeoutMs, signal } = this.waiting;
-    const untilMs = Math.max(sinceMs + timeoutMs, clock.monotonicMs() + LEAST_WAIT_MS);
+    let untilMs = Math.max(sinceMs + timeoutMs, clock.monotonicMs() + LEAST_WAIT_MS);
+    let readSeq = 0;
     try {
-      for (let pauseMs = 5; !(await hasEntered(this.scope, this.to, number, this.waiting)); pauseMs *= 2) {
-        if (newestEpoch(store.state()).number > number) return;
+      for (let pauseMs = 5; ; pauseMs *= 2) {
+        const found = await entering(this.scope, this.to, number, this.waiting);
+        if (found?.hasEntered === true || newestEpoch(store.state()).number > number) return;
+        // Nothing more is written: who still reads gets there.
+        if (found !== undefined && found.seq > readSeq && readSeq > 0)
+          untilMs = Math.max(untilMs, clock.monotonicMs() + timeoutMs);
+        readSeq = found?.seq ?? readSeq;
         if (clock.monotonicMs() >= untilMs) throw this.#unheard();
         await sleep(clock, Math.min(LOOK_MS, pauseMs), signal);
       }

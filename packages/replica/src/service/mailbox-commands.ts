@@ -154,8 +154,8 @@ export const COMMANDS: RemoteCommands<MailboxProtocol> = {
 function parseStreamRequest(request: Readonly<Record<string, unknown>>): StreamRequest {
   const { type, stream, sql, consistency, after } = request;
   if (typeof stream !== 'string' || !CALL.test(stream)) throw bad('stream', 'the id of a stream');
-  if (type === 'next' || type === 'end') return { type, stream };
-  if (type !== 'open') throw bad('type', "'open', 'next' or 'end'");
+  if (type === 'next' || type === 'keep' || type === 'end') return { type, stream };
+  if (type !== 'open') throw bad('type', "'open', 'next', 'keep' or 'end'");
   if (typeof sql !== 'string') throw bad('sql', 'a statement');
   const limits = ['maxLagMs', 'waitMs', 'timeoutMs', 'idleMs'] as const;
   const given = limits.filter((name) => request[name] !== undefined);

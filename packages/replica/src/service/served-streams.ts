@@ -7,7 +7,7 @@ import type { Params } from '../write/statement.js';
 
 /**
  * Opens a stream of rows under a name that its asker has made up and nobody else knows, asks for
- * its next rows, or ends it.
+ * its next rows, says that its reader still takes those that it has (`keep`), or ends it.
  */
 export type StreamRequest =
   | ({
@@ -16,7 +16,7 @@ export type StreamRequest =
       readonly sql: string;
       readonly params: Params;
     } & Omit<StreamOptions, 'signal' | 'integers'>)
-  | { readonly type: 'next' | 'end'; readonly stream: string };
+  | { readonly type: 'next' | 'keep' | 'end'; readonly stream: string };
 
 /** The next rows of a stream: none, where it is over. The first piece says what its columns are. */
 export interface StreamPiece {
@@ -49,7 +49,9 @@ export class ServedStreams {
       return OVER;
     }
     if (stream === undefined) throw notOpen(this.scope.id);
-    return stream.next();
+    if (request.type === 'next') return stream.next();
+    stream.keep();
+    return OVER;
   }
 
   async #open(name: string, request: Extract<StreamRequest, { type: 'open' }>): Promise<StreamPiece> {
@@ -113,6 +115,12 @@ class ServedStream {
     } finally {
       this.#isAsked = false;
     }
+  }
+
+  /** Its reader is at rows that it has got. Throws when the time was up before. */
+  keep(): void {
+    // While it waits for rows, it is not idle anyway.
+    if (!this.#isAsked) this.#stream?.touch();
   }
 
   end(): void {
