@@ -43,10 +43,7 @@ export async function ownCandidacy(
   scope: ReplicaScope,
   replica: ActorRef<ReplicaProtocol>,
 ): Promise<Candidacy> {
-  const isBusy = await replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS }).then(
-    () => false,
-    () => true,
-  );
+  const isBusy = await isBusyNow(scope, replica);
   const { id, instance, authority, store, positions, sync, members, failoverPriority: priority } = scope;
   // A deposed one that cannot follow yet has read who has its place.
   const { epoch, primary } = knownOf(authority);
@@ -80,6 +77,16 @@ export async function ownCandidacy(
     ...(writingMs !== undefined && { primaryWritingMs: writingMs }),
     lastCounter: state.lastCounter,
   };
+}
+
+/** One that has just committed is at its next writes, and not behind the lock of somebody else. */
+async function isBusyNow({ commits }: ReplicaScope, replica: ActorRef<ReplicaProtocol>): Promise<boolean> {
+  if (commits.isFresh) return false;
+  const tried = replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS });
+  return tried.then(
+    () => false,
+    () => !commits.isFresh,
+  );
 }
 
 function stopped(scope: ReplicaScope): string | undefined {

@@ -77,11 +77,8 @@ export async function bestSuccessor(
   await scope.members.refresh().catch(() => undefined);
   const answers = await candidacies(scope, replica, signal);
   const others = answers.filter(({ id }) => id !== scope.id);
-  const able = others.filter(({ isBusy }) => isBusy !== true);
-  const ranked = rankCandidates(able.length > 0 ? able : others, {
-    sync: scope.sync !== undefined,
-    nobodyForMs: 0,
-  });
-  const first = ranked.find(({ place }: Placed) => place === 1);
-  return first?.candidate.id;
+  const ranked = rankCandidates(others, { sync: scope.sync !== undefined, nobodyForMs: 0 });
+  const placed = ranked.filter(({ place }: Placed) => place !== undefined);
+  const able = placed.find(({ candidate }) => candidate.isBusy !== true);
+  return (able ?? placed[0])?.candidate.id;
 }

@@ -94,13 +94,24 @@ describe.each(MODES)('switchovers that overlap, %o', (settings) => {
 });
 
 describe('a hand-over of which nobody waits for the end', () => {
+  it('I7: does not begin when its turn comes too late', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const a = await fixture.replica('a', { topology, failover: { mode: 'automatic' } });
+    const epoch = a.status().epoch?.number ?? 0;
+    const late = { epoch, holdMs: 200, beforeMs: 0 };
+    await expect(insideOf(a).replica.ask('handOver', late)).rejects.toMatchObject({ code: 'TIMEOUT' });
+    expect(a.status().lifecycle).toBe('primary');
+    await write(a, 1);
+  });
+
   it('I7: is taken back by the primary', async () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
     const a = await fixture.replica('a', { topology, failover: { mode: 'automatic' } });
     await write(a, 1);
     const epoch = a.status().epoch?.number ?? 0;
-    await insideOf(a).replica.ask('handOver', { epoch, holdMs: 200 });
+    await insideOf(a).replica.ask('handOver', { epoch, holdMs: 200, beforeMs: Infinity });
     expect(a.status().lifecycle).toBe('draining');
     await eventually('it is the primary again', () => a.status().lifecycle === 'primary');
     await write(a, 2);

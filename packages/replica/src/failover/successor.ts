@@ -29,7 +29,7 @@ const PASSING: Readonly<Record<string, boolean | undefined>> = {
   closed: false,
 } satisfies Record<LifecycleState, boolean>;
 
-const BUSY = 'unable to commit, since another program may hold its write lock';
+const BUSY = 'not able to commit at once: it is busy, or another program holds its write lock';
 
 /** What the record of the next epoch says of who is to be the primary. */
 export interface Successor {

@@ -109,13 +109,12 @@ class SwitchOver {
     const successor = await this.#successor();
     const { clock } = this.scope;
     const untilMs = clock.monotonicMs() + this.waiting.timeoutMs;
-    let sinceMs: number;
     do {
       await this.#othersOver(untilMs);
       // Another one may have taken over while others were asked or waited for.
       this.#assertPrimary();
-      sinceMs = clock.monotonicMs();
-    } while (!(await this.#begin()));
+    } while (!(await this.#begin(untilMs)));
+    const sinceMs = clock.monotonicMs();
     try {
       await this.#drained();
       await Promise.race([this.#refused(successor), this.#read()]);
@@ -191,10 +190,10 @@ class SwitchOver {
   }
 
   /** False: another one was faster. Where it throws, nothing has changed. */
-  async #begin(): Promise<boolean> {
+  async #begin(beforeMs: number): Promise<boolean> {
     // Not earlier: an epoch of its own may have passed as well.
     this.#before = newestEpoch(this.scope.store.state()).number;
-    const request = { epoch: this.#before, holdMs: STEPS * this.waiting.timeoutMs };
+    const request = { epoch: this.#before, holdMs: STEPS * this.waiting.timeoutMs, beforeMs };
     try {
       return await this.replica.ask('handOver', request, { timeoutMs: Infinity });
     } catch (thrown) {

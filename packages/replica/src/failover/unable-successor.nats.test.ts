@@ -2,7 +2,10 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Topology } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
+import { insideOf } from '../replica/inside.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
+import { candidacies } from './candidacy.js';
+import { bestSuccessor } from './hand-over.js';
 
 let fixture: ClusterFixture;
 let program: DatabaseSync | undefined;
@@ -41,6 +44,17 @@ function lock(id: string): DatabaseSync {
   return program;
 }
 
+it('I7: who ends as the primary hands over to a busy replica, where the others are no candidates', async () => {
+  const { a } = await two({});
+  await fixture.replica('c', { topology, failover, failoverPriority: 0 });
+  lock('b');
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  const { scope, replica } = insideOf(a);
+  const answers = await candidacies(scope, replica, scope.closing);
+  expect(answers.find(({ id }) => id === 'b')?.isBusy).toBe(true);
+  expect(await bestSuccessor(scope, replica)).toBe('b');
+});
+
 describe('a switchover to a replica that cannot commit', () => {
   it('I7: is refused before any write is held, when the lock lasts', async () => {
     const states: string[] = [];
@@ -51,7 +65,7 @@ describe('a switchover to a replica that cannot commit', () => {
     await expect(a.switchOver('b', { timeoutMs: 1000 })).rejects.toMatchObject({
       code: 'TIMEOUT',
       message: expect.stringMatching(
-        /still unable to commit, since another program .*a stays the primary/,
+        /still not able to commit at once: it is busy, or another program .*a stays the primary/,
       ) as string,
     });
     expect(states).not.toContain('draining');

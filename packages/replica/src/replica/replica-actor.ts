@@ -111,9 +111,9 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     rewind: (spent: number | undefined, context: Context<ReplicaProtocol>): Promise<void> =>
       spent === undefined ? this.#rewind() : this.#renumber(spent, context),
-    handOver: async ({ epoch, holdMs }: HandOverRequest): Promise<boolean> => {
-      if (!(await beginHandOver(this.scope, epoch))) return false;
-      this.#hold.beginHandOver(epoch, holdMs);
+    handOver: async ({ holdMs, ...begin }: HandOverRequest): Promise<boolean> => {
+      if (!(await beginHandOver(this.scope, begin))) return false;
+      this.#hold.beginHandOver(begin.epoch, holdMs);
       this.#term?.relay?.tell('flush');
       return true;
     },

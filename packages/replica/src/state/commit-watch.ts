@@ -73,7 +73,7 @@ export class CommitWatch {
     // Nobody else may try: writers wait for the next primary then.
     if (this.#failure !== undefined) return this.#tried(() => store.tryCommit());
     try {
-      if (!this.#isFresh) this.#sawLock(mayWrite && store.isLocked());
+      if (!this.isFresh) this.#sawLock(mayWrite && store.isLocked());
     } catch (thrown) {
       this.failed(thrown);
     }
@@ -100,7 +100,8 @@ export class CommitWatch {
     );
   }
 
-  get #isFresh(): boolean {
+  /** Something was committed within the last second. */
+  get isFresh(): boolean {
     return this.clock.monotonicMs() - this.#succeededAtMs <= FRESH_MS;
   }
 
@@ -115,7 +116,7 @@ export class CommitWatch {
 
   /** A try where nothing was committed lately, so that nothing is known of the next one. */
   async probed(commit: () => Promise<unknown>): Promise<void> {
-    if (!this.#isFresh) await this.#tried(commit);
+    if (!this.isFresh) await this.#tried(commit);
   }
 
   /** What applies commits the position as well. Throws what the work does. */

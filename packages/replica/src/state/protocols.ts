@@ -109,7 +109,7 @@ export interface ReplicaProtocol {
    * The primary of this epoch takes no other programs' writes any more, and the library's wait for
    * `holdMs`. False: it is not that any more, or hands over already; nothing has changed.
    */
-  handOver(request: { readonly epoch: number; readonly holdMs: number }): boolean;
+  handOver(request: { readonly epoch: number; readonly holdMs: number; readonly beforeMs: number }): boolean;
   /** Another primary's epoch comes next: what only this database has goes to the rescue ledger. */
   /** `spent`: for this primary, up to which own number none is given any more. */
   rewind(spent: number | undefined): void;
