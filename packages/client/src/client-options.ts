@@ -71,8 +71,8 @@ export interface ClientStreamOptions extends Pick<
    */
   readonly timeoutMs?: number;
   /**
-   * How long nobody may ask for the next rows, in milliseconds; TIMEOUT after that, so that a
-   * stream that was forgotten keeps no snapshot.
+   * How long nobody may take a row, in milliseconds; TIMEOUT after that, so that a stream that was
+   * forgotten keeps no snapshot. At most ten minutes.
    * @defaultValue 30 000
    */
   readonly idleMs?: number;
@@ -132,10 +132,14 @@ const UP_TO_A_DAY: OptionKind = {
   give: 'a number above 0, at most 86400000 (a day)',
   is: (value) => typeof value === 'number' && value > 0 && value <= 24 * 3600 * 1000,
 };
+const UP_TO_TEN_MINUTES: OptionKind = {
+  give: 'a number above 0, at most 600000 (ten minutes)',
+  is: (value) => typeof value === 'number' && value > 0 && value <= 600_000,
+};
 const { consistency, maxLagMs, after } = READ_OPTIONS;
 export const STREAM_OPTIONS: OptionNames<ClientStreamOptions> = {
   ...{ consistency, maxLagMs, after, prefer, signal, integers, rows },
-  ...{ timeoutMs: UP_TO_A_DAY, idleMs: UP_TO_A_DAY },
+  ...{ timeoutMs: UP_TO_A_DAY, idleMs: UP_TO_TEN_MINUTES },
 };
 export const EXECUTE_OPTIONS: OptionNames<ClientExecuteOptions> = {
   ...{ acks: true, requestId: true, timeoutMs: ABOVE_0, signal: true },

@@ -96,7 +96,7 @@ class RemoteStream {
     const { sql, params, promise, needs, idleMs, signal } = wanted;
     const timeoutMs = Math.min(wanted.timeoutMs, OPEN_MS);
     const { value, replica } = await source.router.read({
-      ...{ needs, timeoutMs, signal },
+      ...{ needs, timeoutMs, signal, isNotServed: ({ context }) => context['unserved'] === true },
       ask: async (id, { timeoutMs: leftMs, signal: ended, isLast }) => {
         const stream = newId();
         const waitMs = isLast() ? leftMs : Math.min(CATCH_UP_MS, leftMs);
@@ -109,7 +109,7 @@ class RemoteStream {
         } catch (error) {
           // It may be open there, for nobody.
           source.replica(id).tell('stream', { type: 'end', stream });
-          throw error;
+          throw unlessUnserved(source, id, toAntiphonError(error));
         }
       },
     });
@@ -169,6 +169,18 @@ class RemoteStream {
     const message = `The stream of rows from ${id} has ended before its last row: ${why} Open it again, and its rows come from the beginning.`;
     return new AntiphonError(code, message, { cause: error, context: { ...error.context, replica: id } });
   }
+}
+
+/** Each command has a subject: where nobody listens on this one, the replica need not be gone. */
+function unlessUnserved({ table, silenceMs }: StreamSource, id: string, error: AntiphonError): AntiphonError {
+  const isHeard = table.views().some((view) => view.id === id && view.silentMs <= silenceMs);
+  if (error.code !== 'NO_ACTOR' || !isHeard) return error;
+  const message =
+    `${id} serves no streams of rows: it runs an older version, or nobody may ask it for them. ` +
+    'Upgrade it, or see the permissions in docs/access.md.';
+  return new AntiphonError('NO_ACTOR', message, {
+    ...{ cause: error, context: { replica: id, unserved: true } },
+  });
 }
 
 function givenUp(signal: AbortSignal): AntiphonError {

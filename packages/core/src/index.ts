@@ -242,6 +242,7 @@ export type { KeeperSettings, KeeperState } from './model/keeper-state.js';
 export type { KeptParts } from './model/kept-parts.js';
 export type { LeaseRecord } from './model/lease-record.js';
 export type { ClusterSchema, ColumnSchema, TableSchema } from './model/schema.js';
+export { hasIndexKey, INDEX_KEY_RULE } from './model/schema.js';
 export { isVersionAtLeast, OLDEST_SERVER_VERSION, parseServerVersion } from './model/server-version.js';
 export { shellWord } from './model/shell-word.js';
 export { foldName, isSameName } from './model/sql-name.js';

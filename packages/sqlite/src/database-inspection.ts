@@ -141,7 +141,7 @@ function leftOutTable(inspection: TableInspection): LeftOut {
   const reason = known ?? 'it is not among the tables with which the cluster was created';
   return {
     ...{ type: 'table', name, reason, unexpected: known === undefined },
-    ...(inspection.type === 'unsupported' && inspection.isData && { isData: true }),
+    ...((inspection.type === 'supported' || inspection.isData) && { isData: true }),
   };
 }
 

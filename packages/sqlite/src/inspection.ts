@@ -1,4 +1,4 @@
-import { foldName, REQUESTS_TABLE } from '@antiphon/core';
+import { foldName, INDEX_KEY_RULE, REQUESTS_TABLE } from '@antiphon/core';
 import { conversionObstacle, referencesIn, type References } from './converted-keys.js';
 import type { Connection } from './connection.js';
 import { isMetadataName, METADATA_PREFIX, quoteName } from './identifiers.js';
@@ -280,13 +280,32 @@ function inspectTable(connection: Connection, listed: ListedTable, references: R
     hasKeyActions: listed.type === 'table' && hasKeyActions(connection, listed.name),
     isActedUpon: (references.get(foldName(listed.name)) ?? []).some(({ actsOnDelete }) => actsOnDelete),
     mixesConflictClauses: listed.type === 'table' && mixesConflictClauses(connection, listed.name),
-    rules: listed.type === 'table' ? rowRules(connection, listed) : [],
+    rules:
+      listed.type === 'table'
+        ? [...rowRules(connection, listed), ...indexKeyRule(indexes.key, ordered.length > 0, columns)].sort()
+        : [],
     hasTriggers: readTriggers(connection, [listed.name]).length > 0,
   };
   const reason = unsupportedReason(connection, listed, table, indexes, references);
   return reason === undefined
     ? { type: 'supported', table }
     : { type: 'unsupported', table, reason, isData: listed.type === 'table' };
+}
+
+/**
+ * Which index is the key of a table without a primary key, the database decides, and another
+ * replica's may decide otherwise: of two with the same columns, each compares them in its own way.
+ */
+function indexKeyRule(
+  key: readonly IndexedColumn[] | undefined,
+  hasPrimaryKey: boolean,
+  columns: readonly LocalColumn[],
+): readonly string[] {
+  if (key === undefined || hasPrimaryKey) return [];
+  const parts = key.map(
+    ({ column, collation }) => `${quoteName(columns[column]?.name ?? '')} COLLATE ${collation.toUpperCase()}`,
+  );
+  return [`${INDEX_KEY_RULE}(${parts.join(', ')})`];
 }
 
 /**

@@ -168,7 +168,11 @@ function localTables(connection: Connection, schema: ClusterSchema, fresh: boole
   const tables: LocalTable[] = [];
   for (const expected of schema.tables) {
     const inspection = found.get(expected.name);
-    if (inspection?.type === 'unsupported') throw unsupported(expected, inspection.reason);
+    if (inspection?.type === 'unsupported') {
+      if (fresh) throw unsupported(expected, inspection.reason);
+      differences.push(`table ${expected.name} can no longer be replicated: ${inspection.reason}`);
+      continue;
+    }
     const difference =
       inspection === undefined
         ? `table ${expected.name} is not here`

@@ -42,6 +42,20 @@ describe('changes of the schema by others', () => {
     await expectCode(cluster.write('b', 'SELECT 1'), 'SCHEMA_DRIFT', /gone/);
   });
 
+  it('SCHEMA_DRIFT when another unique index with the same columns has become the key', async () => {
+    cluster = await pairOf(
+      'CREATE TABLE t (a TEXT NOT NULL, n); CREATE UNIQUE INDEX u1 ON t (a); CREATE UNIQUE INDEX u2 ON t (a COLLATE NOCASE);',
+    );
+    await cluster.write('a', `INSERT INTO t VALUES ('x', 1)`);
+    await cluster.synchronize();
+    cluster.shell('b', 'DROP INDEX u1; CREATE UNIQUE INDEX u1 ON t (a)');
+    await expectCode(cluster.member('b').store.seal(), 'SCHEMA_DRIFT', /KEY \("a" COLLATE NOCASE\)/);
+    cluster.shell('b', 'DROP INDEX u2; CREATE UNIQUE INDEX u2 ON t (a COLLATE NOCASE)');
+    await cluster.write('a', `INSERT INTO t VALUES ('y', 2)`);
+    await cluster.synchronize();
+    expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
+  });
+
   it('triggers are guarded however they are written', async () => {
     cluster = await pairOf();
     expect((await cluster.member('a').store.inspect()).tables).toHaveLength(1);

@@ -8,6 +8,7 @@ import { EXIT } from '../output/exit-code.js';
 import { toJson } from '../output/json.js';
 import { styled } from '../output/style.js';
 import type { Terminal } from '../output/terminal.js';
+import { warn } from '../output/warn.js';
 import { addTargetOptions, defineCommand, wholeNumber, type CommandHost } from './define.js';
 
 interface SwitchoverCommandOptions extends TargetOptions {
@@ -51,8 +52,10 @@ export function defineSwitchover(host: CommandHost): void {
       const beforeMs = answer && beginBy(answer, timeoutMs);
       const request = { to, timeoutMs, ...(beforeMs !== undefined && { beforeMs }) };
       const asked = client.replica(primary).ask('switchOver', request, wait);
-      show(await asked.catch((thrown: unknown) => rethrow(thrown, client.cluster, primary)), terminal);
-      return EXIT.ok;
+      const done = await asked.catch((thrown: unknown) => rethrow(thrown, client.cluster, primary));
+      show(done, terminal);
+      if (!done.elected) warn(`${to} is not the primary: another replica took over meanwhile.`, terminal);
+      return done.elected ? EXIT.ok : EXIT.failed;
     },
   });
 }

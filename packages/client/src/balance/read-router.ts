@@ -13,6 +13,8 @@ export interface Read<T> {
     limits: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly isLast: () => boolean },
   ): Promise<T>;
   readonly needs: Omit<ReadNeeds, 'tried' | 'zone'>;
+  /** What says nothing about the replica, only that it cannot serve this. */
+  readonly isNotServed?: (error: AntiphonError) => boolean;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -187,7 +189,7 @@ export class ReadRouter {
         event = 'failed';
         throw hasGone(id, error);
       }
-      event = eventOf(error);
+      event = read.isNotServed?.(error) === true ? undefined : eventOf(error);
       throw error;
     } finally {
       stopWatching();

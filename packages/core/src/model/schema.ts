@@ -21,6 +21,14 @@ export interface TableSchema {
   readonly rules?: readonly string[];
 }
 
+/** How the rule begins that says which unique index is the key of a table without a primary key. */
+export const INDEX_KEY_RULE = 'KEY ';
+
+/** Whether a unique index is its key. Builds before 0.1.0 left such tables out. */
+export function hasIndexKey({ rules = [] }: TableSchema): boolean {
+  return rules.some((rule) => rule.startsWith(INDEX_KEY_RULE));
+}
+
 /** What every replica of a cluster agrees on. `version` grows with each migration, from 1. */
 export interface ClusterSchema {
   readonly version: number;

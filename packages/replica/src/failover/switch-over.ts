@@ -106,6 +106,7 @@ class SwitchOver {
   async run(): Promise<SwitchedOver> {
     await this.scope.members.lookUp([this.to]);
     this.#assertPrimary();
+    this.#assertAble();
     const successor = await this.#successor();
     const { clock } = this.scope;
     const untilMs = clock.monotonicMs() + this.waiting.timeoutMs;
@@ -113,15 +114,18 @@ class SwitchOver {
       await this.#othersOver(untilMs);
       // Another one may have taken over while others were asked or waited for.
       this.#assertPrimary();
+      this.#assertAble();
     } while (!(await this.#begin(untilMs)));
     const sinceMs = clock.monotonicMs();
     try {
       await this.#drained();
+      this.#assertReplicating();
       await Promise.race([this.#refused(successor), this.#read()]);
     } catch (thrown) {
       if (!this.failing.takesBack) throw thrown;
       await this.#takeBack('restart');
-      throw this.#cameToNothing(thrown, `${this.scope.id} takes writes again as soon as the log answers.`);
+      // Its record may have come all the same, a moment later.
+      if (!this.#hasBegun(this.to)) throw this.#cameToNothing(thrown, this.#standing());
     } finally {
       await this.replica.ask('enter').catch(() => undefined);
       this.replica.tell('release', this.#before);
@@ -257,7 +261,10 @@ class SwitchOver {
     try {
       for (let pauseMs = 5; ; pauseMs *= 2) {
         const found = await entering(this.scope, this.to, number, this.waiting);
-        if (found?.hasEntered === true || newestEpoch(store.state()).number > number) return;
+        if (found?.hasEntered === true) return;
+        // It was elected in its place, or has claimed its role back.
+        if (this.#hasBegun(id)) throw this.#unheard();
+        if (newestEpoch(store.state()).number > number) return;
         // Nothing more is written: who still reads gets there.
         if (found !== undefined && found.seq > readSeq && readSeq > 0)
           untilMs = Math.max(untilMs, clock.monotonicMs() + timeoutMs);
@@ -268,8 +275,36 @@ class SwitchOver {
     } catch (thrown) {
       this.#before = number;
       await this.#takeBack('switchover');
-      throw this.#cameToNothing(thrown, `${id} takes writes again as soon as the log answers.`);
+      throw this.#cameToNothing(thrown, this.#standing());
     }
+  }
+
+  /** Since this switchover has begun, in the newest epoch. */
+  #hasBegun(primary: string): boolean {
+    const newest = newestEpoch(this.scope.store.state());
+    return newest.primary === primary && newest.number > this.#before;
+  }
+
+  /** Who takes writes now, where it did not come about. */
+  #standing(): string {
+    const { id, health, store } = this.scope;
+    const { primary } = newestEpoch(store.state());
+    if (primary !== undefined && primary !== id) return `${primary} is the primary now.`;
+    return health.stopped === undefined
+      ? `${id} takes writes again as soon as the log answers.`
+      : `${id} takes writes again when it replicates again: see \`antiphon status\`.`;
+  }
+
+  /** Before anything is held. */
+  #assertAble(): void {
+    const { stopped } = this.scope.health;
+    if (stopped !== undefined) throw this.#cameToNothing(stopped, this.#standing());
+  }
+
+  /** What was to hand over could not send the rest, nor read who has its place. */
+  #assertReplicating(): void {
+    const { stopped } = this.scope.health;
+    if (stopped !== undefined) throw stopped;
   }
 
   #unheard(): AntiphonError {
@@ -286,7 +321,7 @@ class SwitchOver {
     const { store, id, progress } = this.scope;
     const isOver = (): boolean => newestEpoch(store.state()).number > this.#before;
     if (isOver()) return;
-    await this.replica.ask('claim', why);
+    await this.replica.ask('claim', { why, ending: this.#before });
     const what = `the log has another epoch of ${id}`;
     // It is claimed until the log answers; writes wait no longer for that.
     await progress.until(isOver, { timeoutMs: this.waiting.timeoutMs, what }).catch(() => undefined);

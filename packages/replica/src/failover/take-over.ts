@@ -69,7 +69,7 @@ export async function takeOver(
   if (missingOf(scope).length > 0) await untilWhole(scope, waiting);
   const before = newestEpoch(store.state()).number;
   if (!authority.current().mayWrite) {
-    await replica.ask('claim', why);
+    await replica.ask('claim', { why });
     await progress.until(() => newestEpoch(store.state()).number > before || !health.replicating, {
       ...waiting,
       what: `the log has another epoch than ${before}`,

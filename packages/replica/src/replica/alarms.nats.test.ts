@@ -191,7 +191,7 @@ it('an entry that was removed from the middle of the log is an alarm for who had
     timeoutMs: 5000,
   });
   await eventually('a has an alarm', () => alarms(a).includes('removed'));
-  expect(a.status().alarms.find(({ name }) => name === 'removed')?.message).toMatch(/^1 of .*way 4/);
+  expect(a.status().alarms.find(({ name }) => name === 'removed')?.message).toMatch(/^1 entry .*way 4/);
 });
 
 describe('a replica that has stalled still says what is so', () => {

@@ -4,7 +4,7 @@ import {
   type ApplyOutcome,
   type ApplyStep,
   type CompareOptions,
-  type EpochReason,
+  newestEpoch,
   type Gap,
   type LeftOutWrite,
   type RecaptureReport,
@@ -17,6 +17,7 @@ import { judgeEntries } from '../repair/judge-again.js';
 import { Heartbeat } from '../membership/heartbeat.js';
 import type {
   DeliveryResult,
+  ClaimRequest,
   Delivery,
   HeartbeatProtocol,
   RejudgeResult,
@@ -104,7 +105,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     apply: (delivery: Delivery): Promise<DeliveryResult> => this.#apply(delivery),
     enter: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#follow(context),
-    claim: async (why: EpochReason): Promise<void> => {
+    claim: async ({ why, ending }: ClaimRequest): Promise<void> => {
+      if (ending !== undefined && newestEpoch(this.scope.store.state()).number !== ending) return;
       // Elected for the place of a primary that is not the one of now.
       if (why === 'failover' && this.scope.authority.current().epoch !== this.#term?.epoch) return;
       await this.#term?.claim(why);

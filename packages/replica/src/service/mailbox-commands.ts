@@ -21,6 +21,8 @@ const CALL = /^[0-9a-f-]{36}$/;
 const DEFAULT_TAKE_OVER_MS = 10_000;
 export const MAX_CHECKSUM_MS = 24 * 3600 * 1000;
 const MAX_STREAM_MS = 24 * 3600 * 1000;
+/** A reader that has died without a word keeps a snapshot for so long at most. */
+const MAX_IDLE_MS = 600_000;
 
 /** What may come from outside, and what of it is accepted. */
 export const COMMANDS: RemoteCommands<MailboxProtocol> = {
@@ -163,7 +165,12 @@ function parseStreamRequest(request: Readonly<Record<string, unknown>>): StreamR
     ...{ type, stream, sql, params: parseParams(request['params']) },
     ...(consistency === undefined ? {} : { consistency: parseConsistency(consistency) }),
     ...(after === undefined ? {} : { after: parseSessionToken(after) }),
-    ...Object.fromEntries(given.map((name) => [name, whole(name, request[name], MAX_STREAM_MS)])),
+    ...Object.fromEntries(
+      given.map((name) => [
+        name,
+        whole(name, request[name], name === 'idleMs' ? MAX_IDLE_MS : MAX_STREAM_MS),
+      ]),
+    ),
   };
 }
 

@@ -89,6 +89,7 @@ class ServedStream {
       });
       const { columns } = this.#stream;
       this.#stream.onClosed(() => {
+        this.#left = [];
         this.#forget = scope.clock.setTimer(TELL_MS, this.onOver);
       });
       return { ...(await this.#piece()), columns, ...(position && { position }) };

@@ -1,4 +1,10 @@
-import { type ClusterSchema, type InspectedTable, type TableSchema, usersTables } from '@antiphon/core';
+import {
+  type ClusterSchema,
+  hasIndexKey,
+  type InspectedTable,
+  type TableSchema,
+  usersTables,
+} from '@antiphon/core';
 
 /**
  * Why a database that no replica has used cannot join a cluster: it would be a merge, and nobody
@@ -15,8 +21,10 @@ export function contentDifference(
   for (const { schema: here, rowCount, unsupported, leftOut } of found) {
     const there = schema.tables.find((table) => table.name === here.name);
     if (there === undefined) {
-      // What a cluster created here would leave out is this database's own business.
-      if (!chosen && unsupported === undefined && leftOut === undefined)
+      // What a cluster created here would leave out is this database's own business, and so is what
+      // one was created without by a build that left such tables out.
+      const wasLeftOut = hasIndexKey(here) && rowCount === 0;
+      if (!chosen && unsupported === undefined && leftOut === undefined && !wasLeftOut)
         differences.push(`table ${here.name} (${rowCount} rows) is only here`);
       continue;
     }

@@ -59,7 +59,7 @@ export class LeftOutWatch {
     ];
     this.health.alarm(
       ALARM,
-      `Other replicas do not get what was added to this database later: ${shown.join('; ')}${more}. ${wayOut.join(' ')}`,
+      `Other replicas do not get what was added to this database later, or what its cluster was created without: ${shown.join('; ')}${more}. ${wayOut.join(' ')}`,
     );
   }
 }

@@ -92,6 +92,12 @@ export interface ResendAnswer {
   readonly message: string;
 }
 
+/** To become the primary. `ending`: only while that is the newest epoch here. */
+export interface ClaimRequest {
+  readonly why: EpochReason;
+  readonly ending?: number;
+}
+
 /** The owner of the store: everything that writes to the database is a message to it. */
 export interface ReplicaProtocol {
   write(request: WriteMessage): WriteOutcome;
@@ -104,7 +110,7 @@ export interface ReplicaProtocol {
    */
   enter(): void;
   /** Claims the next epoch, if nobody's comes before. */
-  claim(why: EpochReason): void;
+  claim(request: ClaimRequest): void;
   /**
    * The primary of this epoch takes no other programs' writes any more, and the library's wait for
    * `holdMs`. False: it is not that any more, or hands over already; nothing has changed.
