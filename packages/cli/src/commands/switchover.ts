@@ -19,7 +19,7 @@ interface SwitchoverCommandOptions extends TargetOptions {
 const DEFAULT_TIMEOUT_S = 10;
 const MAX_TIMEOUT_S = 100;
 /** It begins, hands over, or takes that back, each within the time. */
-const STEPS = 4;
+const STEPS = 6;
 
 /** `antiphon switchover TO`: the primary hands over to another replica, and nothing is lost. */
 export function defineSwitchover(host: CommandHost): void {

@@ -10,6 +10,8 @@ export function alarmRescued({ store, authority, health, id }: Scope): void {
   const { primary, mayWrite } = authority.current();
   // A primary whose epoch has not begun writes them again by itself.
   const isPending = authority.byTerm && primary === id && !mayWrite;
+  // What it waits to write again, it decides itself.
+  if (rescued === 0) health.clearAlarm(CAPTURE_ALARM);
   if (rescued === 0 || isPending) return health.clearAlarm(RESCUE_ALARM);
   const [transactions, they] = rescued === 1 ? ['1 transaction', 'it'] : [`${rescued} transactions`, 'they'];
   health.alarm(

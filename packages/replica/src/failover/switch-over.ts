@@ -42,6 +42,8 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 /** Between two looks at a successor that does not follow yet. */
 const LOOK_MS = 100;
 /** The other one has so long at least to say that it is the primary. */
+/** A turn that begins in time is through by then, also where it waits for a lock of the file. */
+const TURN_MS = 10_000;
 const LEAST_WAIT_MS = 1000;
 /** Draining, handing over, taking it back: writes are held until the last of them is over. */
 const STEPS = 3;
@@ -199,7 +201,9 @@ class SwitchOver {
     this.#before = newestEpoch(this.scope.store.state()).number;
     const request = { epoch: this.#before, holdMs: STEPS * this.waiting.timeoutMs, beforeMs };
     try {
-      return await this.replica.ask('handOver', request, { timeoutMs: Infinity });
+      // Its turn refuses what comes late; one that has begun is not left.
+      const timeoutMs = Math.max(1, beforeMs - this.scope.clock.monotonicMs()) + TURN_MS;
+      return await this.replica.ask('handOver', request, { timeoutMs });
     } catch (thrown) {
       throw this.failing.takesBack
         ? this.#cameToNothing(thrown, `${this.scope.id} stays the primary.`)
@@ -250,7 +254,11 @@ class SwitchOver {
     if (health.stopped !== undefined) throw health.stopped;
   }
 
-  /** By the other one, or by whoever has followed it since. */
+  /**
+   * By the other one, or by whoever has followed it since. Only its own word that it has not begun
+   * takes the role back from it: one that does not answer may be in its first write, which it has
+   * acknowledged then.
+   */
   async #confirmed(sinceMs: number): Promise<void> {
     const { store, clock, id } = this.scope;
     const { number, primary } = newestEpoch(store.state());
@@ -258,25 +266,36 @@ class SwitchOver {
     const { timeoutMs, signal } = this.waiting;
     let untilMs = Math.max(sinceMs + timeoutMs, clock.monotonicMs() + LEAST_WAIT_MS);
     let readSeq = 0;
-    try {
-      for (let pauseMs = 5; ; pauseMs *= 2) {
-        const found = await entering(this.scope, this.to, number, this.waiting);
-        if (found?.hasEntered === true) return;
-        // It was elected in its place, or has claimed its role back.
-        if (this.#hasBegun(id)) throw this.#unheard();
-        if (newestEpoch(store.state()).number > number) return;
-        // Nothing more is written: who still reads gets there.
-        if (found !== undefined && found.seq > readSeq && readSeq > 0)
-          untilMs = Math.max(untilMs, clock.monotonicMs() + timeoutMs);
-        readSeq = found?.seq ?? readSeq;
-        if (clock.monotonicMs() >= untilMs) throw this.#unheard();
-        await sleep(clock, Math.min(LOOK_MS, pauseMs), signal);
+    for (let pauseMs = 5; ; pauseMs *= 2) {
+      const found = await entering(this.scope, this.to, number, this.waiting);
+      if (found?.hasEntered === true) return;
+      // It was elected in its place, or has claimed its role back.
+      if (this.#hasBegun(id)) throw this.#cameToNothing(this.#unheard(), this.#standing());
+      // The log names it, whoever still waits for its word.
+      if (newestEpoch(store.state()).number > number || signal?.aborted === true) return;
+      // Nothing more is written: who still reads gets there.
+      if (found !== undefined && found.seq > readSeq && readSeq > 0)
+        untilMs = Math.max(untilMs, clock.monotonicMs() + timeoutMs);
+      readSeq = found?.seq ?? readSeq;
+      if (clock.monotonicMs() >= untilMs) {
+        if (found === undefined) throw this.#silent();
+        break;
       }
-    } catch (thrown) {
-      this.#before = number;
-      await this.#takeBack('switchover');
-      throw this.#cameToNothing(thrown, this.#standing());
+      await sleep(clock, Math.min(LOOK_MS, pauseMs), signal).catch(() => undefined);
     }
+    this.#before = number;
+    await this.#takeBack('switchover');
+    throw this.#cameToNothing(this.#unheard(), this.#standing());
+  }
+
+  #silent(): AntiphonError {
+    const { id, cluster } = this.scope;
+    return new AntiphonError(
+      'TIMEOUT',
+      `The log names ${this.to} the primary, and it does not answer whether it has begun: it may be in a long write. ` +
+        `See \`antiphon status\`; if it has gone, \`antiphon failover ${id}\` makes ${id} the primary again.`,
+      { context: { cluster, replica: this.to } },
+    );
   }
 
   /** Since this switchover has begun, in the newest epoch. */

@@ -58,6 +58,28 @@ it('I7: who ends as the primary hands over to a busy replica, where the others a
   await eventually('b is chosen', async () => (await bestSuccessor(scope, replica)) === 'b');
 });
 
+it('I3, I9: nothing is taken back from a successor whose word nobody waits for any more', async () => {
+  const ending = new AbortController();
+  let isAsked = false;
+  const { a, b } = await two({
+    onLifecycle: (state) => void (isAsked && state === 'following' && ending.abort()),
+  });
+  const before = a.status().epoch?.number ?? 0;
+  isAsked = true;
+  const done = await a.switchOver('b', { signal: ending.signal }).catch((error: unknown) => error);
+  await eventually('b is the primary', () => b.status().lifecycle === 'primary');
+  await write(b, 2);
+  // Long enough for a claim to come.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const epoch = { number: before + 1, primary: 'b' };
+  expect([a.status().epoch, b.status().epoch]).toEqual([
+    expect.objectContaining(epoch),
+    expect.objectContaining(epoch),
+  ]);
+  expect(done).toMatchObject({ primary: 'b' });
+  expect(b.status().rescued).toBe(0);
+});
+
 describe('a switchover to a replica that cannot commit', () => {
   it('I7: is refused before any write is held, when the lock lasts', async () => {
     const states: string[] = [];

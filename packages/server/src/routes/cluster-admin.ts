@@ -23,7 +23,7 @@ const DEFAULT_FAILOVER_MS = 10_000;
 /** The answer comes a little after the replica has given up. */
 const ANSWER_MS = 2000;
 /** It begins, hands over, or takes that back, each within the time. */
-const SWITCHOVER_STEPS = 4;
+const SWITCHOVER_STEPS = 6;
 const VERIFY_MS = 120_000;
 const MAX_DIFFERENT_ROWS = 20;
 
