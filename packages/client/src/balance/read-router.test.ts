@@ -89,6 +89,17 @@ describe('a read', () => {
     expect(bench.asked).not.toContain('p');
   });
 
+  it('that a replica does not serve goes elsewhere, and leaves that replica its other reads', async () => {
+    const bench = await new Bench({ policy: 'round-robin' }).start();
+    for (const id of ['a', 'p']) bench.behaviour.set(id, () => Promise.reject(gone()));
+    for (let n = 0; n < 4; n++) expect(await bench.read({ isNotServed: () => true })).toBe('of b');
+    expect(bench.asked).toContain('a');
+    bench.behaviour.clear();
+    bench.asked.length = 0;
+    for (let n = 0; n < 4; n++) await bench.read();
+    expect(bench.asked).toContain('a');
+  });
+
   it('gets the answer of the caller at once, and the replica is none the worse for it', async () => {
     const bench = await new Bench().start();
     for (const id of ['a', 'b']) bench.behaviour.set(id, () => Promise.reject(ofReplica('BAD_SQL')));
