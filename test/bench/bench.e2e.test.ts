@@ -131,7 +131,8 @@ describe('npm run bench', () => {
     for (const name of ['async, defaults', 'sync, defaults', 'async, short'])
       for (const how of ['kill -9', 'SIGSTOP']) {
         const at = (metric: string): number => valueOf(`${how}, ${name}`, metric);
-        expect(at('last renewal')).toBeLessThanOrEqual(0);
+        // One that is on its way when the signal is sent arrives a moment after it.
+        expect(at('last renewal')).toBeLessThan(100);
         expect(at('noticed')).toBeGreaterThan(0);
         expect(at('lease taken')).toBeGreaterThan(at('noticed'));
         expect(at('first write on the next primary')).toBeGreaterThan(at('record read'));
