@@ -72,6 +72,7 @@ class RemoteStream {
   readonly #stopWatching: () => void;
   readonly #onAbort = (): void => this.close();
   #isGone = false;
+  #failure: AntiphonError | undefined;
   #keptMs = clock.monotonicMs();
   #hasEnded = false;
 
@@ -135,13 +136,18 @@ class RemoteStream {
       return piece;
     } catch (thrown) {
       if (wanted.signal.aborted) throw givenUp(wanted.signal);
-      throw this.#ended(toAntiphonError(thrown));
+      throw (this.#failure = this.#ended(toAntiphonError(thrown)));
     }
   }
 
-  /** A row: the replica counts only pieces, and has to know that somebody is at one. */
+  /**
+   * A row: the replica counts only pieces, and has to know that somebody is at one. Throws when the
+   * time is up, or the replica has ended it: a piece may last for long.
+   */
   taken(): void {
     const nowMs = clock.monotonicMs();
+    if (this.#failure !== undefined) throw this.#failure;
+    if (nowMs > this.#untilMs) throw this.#late();
     if (nowMs - this.#keptMs < this.wanted.idleMs / 3 || this.#hasEnded) return;
     this.#keptMs = nowMs;
     const { id, stream } = this.opened;
@@ -156,6 +162,13 @@ class RemoteStream {
     const { id, stream } = this.opened;
     if (!this.#hasEnded) this.source.replica(id).tell('stream', { type: 'end', stream });
     this.#hasEnded = true;
+  }
+
+  #late(): AntiphonError {
+    const message =
+      `The stream took longer than ${this.wanted.timeoutMs} ms and was ended. ` +
+      'Take its rows faster, read them in pieces by their key, or raise `timeoutMs`.';
+    return new AntiphonError('TIMEOUT', message);
   }
 
   /** Rows were taken already: nobody else can go on with what is left. */
