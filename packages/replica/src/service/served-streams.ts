@@ -1,6 +1,7 @@
-import { AntiphonError, type Row, TaggedValue, type Timer } from '@antiphon/core';
+import { AntiphonError, type Row, type Timer } from '@antiphon/core';
 import type { ReadPlaces } from '../read/read-places.js';
 import { OpenStream, type StreamOptions } from '../read/stream.js';
+import { bytesOfRow } from '../repair/shown-row.js';
 import type { SessionPosition } from '../state/session.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import type { Params } from '../write/statement.js';
@@ -149,18 +150,6 @@ function fitting(rows: readonly Row[], bytes: number): number {
   let sum = 0;
   const more = rows.findIndex((row) => (sum += bytesOfRow(row)) > bytes);
   return more < 0 ? rows.length : Math.max(1, more);
-}
-
-/** About, and no less than what the row takes on the wire. */
-function bytesOfRow(row: Row): number {
-  let sum = 5;
-  for (const value of row) {
-    if (typeof value === 'string') sum += 5 + 3 * value.length;
-    else if (value instanceof Uint8Array) sum += 5 + value.length;
-    else if (value instanceof TaggedValue) sum += 6 + value.bytes.length;
-    else sum += 12;
-  }
-  return sum;
 }
 
 function notOpen(id: string): AntiphonError {
