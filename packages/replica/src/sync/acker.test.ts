@@ -10,7 +10,7 @@ import { VirtualClock } from '@antiphon/testing';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../config/logger.js';
 import type { WriteResult } from '../state/write-result.js';
-import { Acker, encodeAck } from './acker.js';
+import { Acker, type Durable, encodeAck } from './acker.js';
 import { encodeInSyncRecord } from './in-sync-record.js';
 import { InSyncSet } from './in-sync-set.js';
 import { SyncWrite } from '../state/sync-write.js';
@@ -24,6 +24,8 @@ const RESULT: Omit<WriteResult<unknown>, 'acks' | 'degraded'> = {
 /**
  * The acker of `a`, with a set that the test's log says, and acknowledgements that the test gives.
  */
+type AckOf = Partial<Pick<Durable, 'epochSeq' | 'counter' | 'instance'>>;
+
 class Bench {
   readonly clock = new VirtualClock();
   /** Members that were asked directly, and what they answer. */
@@ -67,8 +69,8 @@ class Bench {
     this.inSync.observe({ seq: ++this.#seq, data });
   }
 
-  ack(id: string, seq: number, { epochSeq = 0, counter = 99 } = {}): void {
-    this.hears(encodeAck(id, { seq, counter, epochSeq }));
+  ack(id: string, seq: number, { epochSeq = 0, counter = 99, ...by }: AckOf = {}): void {
+    this.hears(encodeAck(id, { seq, counter, epochSeq, ...by }));
   }
 
   hears(data: Uint8Array): void {
@@ -225,6 +227,25 @@ describe('acknowledgements', () => {
     bench.ack('b', 5);
     for (const { promise } of [all, majority])
       expect((await promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });
+  });
+
+  it('I6: the first heartbeat of a process takes nothing back of what the same one acknowledged', async () => {
+    const bench = new Bench();
+    bench.record(['a', 'b', 'c'], ['a', 'b', 'c']);
+    const write = bench.write('all', 5);
+    bench.ack('b', 5, { instance: 'first' });
+    bench.acker.runs('b', 'first');
+    bench.ack('c', 5, { instance: 'first' });
+    expect((await write.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });
+    const next = bench.write('all', 6);
+    bench.ack('b', 6, { instance: 'first' });
+    // Put back, and started again: the next one says so with its first acknowledgement.
+    bench.ack('b', 3, { instance: 'second' });
+    bench.ack('c', 6, { instance: 'first' });
+    expect(next.settled).toBe(false);
+    bench.acker.runs('b', 'second');
+    bench.ack('b', 6, { instance: 'second' });
+    expect((await next.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });
   });
 
   it('I6: an older acknowledgement takes nothing back, and a stranger has none', () => {

@@ -42,6 +42,8 @@ export interface Durable {
   /** The writer's last one, without a hole. */
   readonly counter: number;
   readonly epochSeq: number;
+  /** Of the process that says so. Builds before 0.1.0 leave it out. */
+  readonly instance?: string;
 }
 
 /** Where a write is: its entry, and its number. */
@@ -62,8 +64,8 @@ interface Pending extends Place {
  * disk, with the writer's transactions up to `counter`: a position alone may be one of another copy
  * of the log. In another epoch than the group's, it has passed it without applying it.
  */
-export function encodeAck(id: string, { seq, counter, epochSeq }: Durable): Uint8Array {
-  return encodeControl({ id, seq, counter, epochSeq });
+export function encodeAck(id: string, { seq, counter, epochSeq, instance }: Durable): Uint8Array {
+  return encodeControl({ id, seq, counter, epochSeq, ...(instance !== undefined && { instance }) });
 }
 
 /** What is asked of a member that has not said anything. */
@@ -204,6 +206,8 @@ export class Acker {
     const [seq, counter] = [Number(input['seq']), Number(input['counter'])];
     if (Number(input['epochSeq']) !== this.options.epochSeq()) return;
     if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(counter)) return;
+    // It may come before the first heartbeat that is heard of that process.
+    if (typeof input['instance'] === 'string') this.runs(member, input['instance']);
     const known = this.#acked.get(member) ?? { seq: 0, counter: 0 };
     if (seq <= known.seq && counter <= known.counter) return;
     if (!this.options.inSync.known.includes(member)) return;

@@ -4,10 +4,11 @@ import type { Durable } from './acker.js';
 
 /** What this replica acknowledges to `origin`. */
 export function durableOf(
-  { store }: { readonly store: Pick<Store, 'state'> },
+  { store, instance }: { readonly store: Pick<Store, 'state'>; readonly instance: string },
   { durable }: Pick<Positions, 'durable'>,
   origin: string,
 ): Durable {
   const state = store.state();
-  return { seq: durable, counter: counterOf(state.vector, origin), epochSeq: newestEpoch(state).seq };
+  const counter = counterOf(state.vector, origin);
+  return { seq: durable, counter, epochSeq: newestEpoch(state).seq, instance };
 }

@@ -51,6 +51,8 @@ export class GroupCommitter {
   #state: GroupState;
   /** Its transaction is open from `prepare` to the end of the turn, at the latest. */
   #group: PreparedGroup | undefined;
+  /** How many wait for the database to begin them. */
+  #preparing = 0;
   /** Those that were to run in it. */
   #runners: readonly SyncWrite[] = [];
 
@@ -68,8 +70,9 @@ export class GroupCommitter {
     this.#state = firstState(scope.authority.current().mayWrite && sync.settings.foreignWrites === 'async');
   }
 
+  /** Those that the database has not begun yet are among them: it may wait for a lock for long. */
   get waiting(): number {
-    return this.#queue.length;
+    return this.#queue.length + this.#preparing;
   }
 
   get inFlight(): number {
@@ -292,7 +295,11 @@ export class GroupCommitter {
     const requests = writes.map(({ run }) => ({ run }));
     this.#runners = writes;
     const beganMs = this.scope.clock.monotonicMs();
-    const group = await this.sync.inTheWay.during(DATABASE_IS_BUSY, store.prepare(requests, options));
+    const preparing = store.prepare(requests, options);
+    this.#preparing = writes.length;
+    const group = await this.sync.inTheWay
+      .during(DATABASE_IS_BUSY, preparing)
+      .finally(() => (this.#preparing = 0));
     if (group === undefined) return { type: 'captured' };
     this.#group = group;
     if (this.scope.clock.monotonicMs() - beganMs > DEAF_MS) await this.#heardAgain();

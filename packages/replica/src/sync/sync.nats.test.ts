@@ -114,6 +114,24 @@ describe.each(TOPOLOGIES)('synchronous writes, %j', (topology) => {
     expect(inFile(cluster, 'a', 'SELECT balance FROM accounts WHERE id = 3')).toBe(1);
   });
 
+  it('I8: are counted as waiting for as long as another program holds the lock', async () => {
+    await using cluster = await ClusterFixture.start();
+    const [a] = await startThree(cluster, topology);
+    using other = new DatabaseSync(cluster.file('a'));
+    other.exec('BEGIN IMMEDIATE');
+    const written = a.execute([{ sql: 'UPDATE accounts SET balance = balance + 1 WHERE id = 3' }]);
+    await eventually('it waits', () => a.status().sync?.waiting === 1);
+    const seen = new Set<unknown>();
+    for (let n = 0; n < 100; n++) {
+      seen.add(a.status().sync?.waiting);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect([...seen]).toEqual([1]);
+    other.exec('ROLLBACK');
+    expect(await written).toMatchObject({ outcome: 'committed' });
+    expect(a.status().sync).toMatchObject({ waiting: 0, inFlight: 0 });
+  });
+
   it('I3: are published again one by one, when somebody misses them', async () => {
     await using cluster = await ClusterFixture.start();
     const [a, b, c] = await startThree(cluster, topology);
