@@ -17,9 +17,9 @@ const why = whyNoGo({
 });
 
 let renderer: GoProgram;
-beforeAll(() => {
+beforeAll(async () => {
   if (why === undefined)
-    renderer = new GoProgram(readFileSync(new URL('./render-chart.go', import.meta.url), 'utf8'));
+    renderer = await GoProgram.build(readFileSync(new URL('./render-chart.go', import.meta.url), 'utf8'));
 });
 afterAll(() => renderer?.[Symbol.dispose]());
 

@@ -1,7 +1,10 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const execute = promisify(execFile);
 
 /** Where Debian puts the sources of Go's libraries. ANTIPHON_GOPATH names another such folder. */
 const LIBRARIES = process.env['ANTIPHON_GOPATH'] ?? '/usr/share/gocode';
@@ -16,24 +19,29 @@ export function whyNoGo(libraries: Readonly<Record<string, string>>): string | u
 
 /** A program of one file, built. */
 export class GoProgram implements Disposable {
-  readonly #folder: string;
   readonly binary: string;
 
-  constructor(source: string) {
-    this.#folder = mkdtempSync(join(tmpdir(), 'antiphon-go-'));
-    this.binary = join(this.#folder, 'program');
-    const file = join(this.#folder, 'main.go');
+  private constructor(private readonly folder: string) {
+    this.binary = join(folder, 'program');
+  }
+
+  /** Blocks no thread: a replica of this process would lose its lease while it is built. */
+  static async build(source: string): Promise<GoProgram> {
+    const program = new GoProgram(mkdtempSync(join(tmpdir(), 'antiphon-go-')));
+    const { binary, folder } = program;
+    const file = join(folder, 'main.go');
     writeFileSync(file, source);
     const env = { ...process.env, GO111MODULE: 'off', GOPATH: LIBRARIES, GOFLAGS: '' };
     try {
-      execFileSync('go', ['build', '-o', this.binary, file], { env, cwd: this.#folder, stdio: 'pipe' });
+      await execute('go', ['build', '-o', binary, file], { env, cwd: folder });
     } catch (error) {
-      this[Symbol.dispose]();
+      program[Symbol.dispose]();
       throw error;
     }
+    return program;
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -157,7 +157,7 @@ describe('Go', () => {
     const imports = ['fmt', 'log', 'time', nats, 'github.com/vmihailenco/msgpack/v5'];
     const fragment = snippet('subjects.md', 'go', 'msgpack.Marshal');
     const print = '\tfmt.Println(err, answer.Rows[0].ID, answer.Rows[0].Picture)';
-    using go = new GoProgram(program(imports, '', fragment, print));
+    using go = await GoProgram.build(program(imports, '', fragment, print));
     expect(await run(go.binary, [])).toEqual({ code: 0, stdout: '<nil> 7 [0 255 16]\n', stderr: '' });
   });
 
@@ -168,7 +168,9 @@ describe('Go', () => {
       const before = `\tread, _ := strconv.Atoi(os.Args[1])
 \thandled := uint64(read)
 \thandle := func(data []byte) { fmt.Println(string(data)) }`;
-      using go = new GoProgram(program(imports, before, snippet('publishing.md', 'go', 'PullSubscribe')));
+      using go = await GoProgram.build(
+        program(imports, before, snippet('publishing.md', 'go', 'PullSubscribe')),
+      );
       const states = (stdout: string): readonly string[] =>
         stdout
           .split('\n')
