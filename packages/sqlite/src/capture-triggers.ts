@@ -71,12 +71,29 @@ function suspectRows(table: TrackedTable, row: string): string {
   return `${into(table, 'o')} SELECT ${table.id}, ${OUTBOX_SUSPECT}, ${WHEN_MADE}, ${values(table, row)}`;
 }
 
-export function sameKey(table: TrackedTable, left: string, right: string): string {
+export function sameKey(table: TrackedTable, row: string, other: string): string {
+  return isKey(table, row, (column) => `${other}.${columnName(table, column)}`);
+}
+
+/** Before the row is written. */
+function hasNewKey(table: TrackedTable, row: string): string {
+  return isKey(table, row, (column) => newValue(table, column));
+}
+
+function isKey(table: TrackedTable, row: string, valueOf: (column: number) => string): string {
   const terms = table.key.map((part) => {
     const name = columnName(table, part.column);
-    return `${left}.${name} IS ${collated(table, `${right}.${name}`, part)}`;
+    return `${row}.${name} IS ${collated(table, valueOf(part.column), part)}`;
   });
   return balanced(terms, 'AND');
+}
+
+/** REPLACE turns NULL in a NOT NULL column into the default, after BEFORE triggers have run. */
+function newValue(table: TrackedTable, column: number): string {
+  const name = `NEW.${columnName(table, column)}`;
+  const details = table.columns[column];
+  const hasDefault = details?.notNull === true && details.defaultSql !== undefined;
+  return hasDefault ? `coalesce(${name}, ${details.defaultSql})` : name;
 }
 
 /** Exact: text by its bytes, and 1 is not 1.0 where the column keeps them apart. */
@@ -140,14 +157,8 @@ function refuseLargeRows(table: TrackedTable, limits: RowLimits): string[] {
 /** Whether a row has what the new row is to have in these columns, as their index compares them. */
 export function isUniqueMatch(table: TrackedTable, columns: readonly IndexedColumn[], row: string): string {
   const terms = columns.map(({ column, collation }) => {
-    const name = columnName(table, column);
-    const details = table.columns[column];
-    // REPLACE turns NULL in a NOT NULL column into the default, after BEFORE triggers have run.
-    const value =
-      details?.notNull === true && details.defaultSql !== undefined
-        ? `coalesce(NEW.${name}, ${details.defaultSql})`
-        : `NEW.${name}`;
-    return `${row}.${name} = ${value} COLLATE ${quoteName(collation)}`;
+    const value = newValue(table, column);
+    return `${row}.${columnName(table, column)} = ${value} COLLATE ${quoteName(collation)}`;
   });
   return balanced(terms, 'AND');
 }
@@ -170,10 +181,11 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
       ? ` AND NEW.${columnName(table, first.column)} <> -1`
       : '';
   const row = '_antiphon_row';
+  const isSelf = self === 'NEW' ? hasNewKey(table, row) : sameKey(table, row, self);
   return (
     `${suspectRows(table, row)} ` +
     `FROM ${rowsIn(table, index)} AS ${row} WHERE ${isUniqueMatch(table, index.columns, row)} ` +
-    `AND NOT (${sameKey(table, row, self)}${unnumbered})`
+    `AND NOT (${isSelf}${unnumbered})`
   );
 }
 
@@ -181,8 +193,7 @@ function putSuspects(table: TrackedTable, index: UniqueIndex, self: 'NEW' | 'OLD
 function putOverwritten(table: TrackedTable): string {
   const row = '_antiphon_row';
   return (
-    `${suspectRows(table, row)} ` +
-    `FROM ${quoteName(table.name)} AS ${row} WHERE ${sameKey(table, row, 'NEW')}`
+    `${suspectRows(table, row)} ` + `FROM ${quoteName(table.name)} AS ${row} WHERE ${hasNewKey(table, row)}`
   );
 }
 
@@ -192,7 +203,7 @@ function putNumbered(table: TrackedTable, rowid: string): string {
   return (
     `${suspectRows(table, row)} ` +
     `FROM ${quoteName(table.name)} AS ${row} WHERE ${row}.${rowid} = NEW.${rowid} ` +
-    `AND NOT (${sameKey(table, row, 'NEW')})`
+    `AND NOT (${hasNewKey(table, row)})`
   );
 }
 

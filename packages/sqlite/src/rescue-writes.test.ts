@@ -56,6 +56,21 @@ describe('I10: rescued rows', () => {
     expect(second).toMatchObject([{ type: 'rejected', error: { code: 'CONSTRAINT' } }]);
   });
 
+  it('are compared also where a table has columns that are called like ours', async () => {
+    cluster = new Cluster();
+    store = await cluster.first(
+      'a',
+      `CREATE TABLE t (f0 INTEGER PRIMARY KEY, l0, f, l, f1, l2, i, r); INSERT INTO t VALUES (1, 2, 3, 4, 5, 6, 7, 8)`,
+    );
+    const table = { table: 't', columns: ['f0', 'l0', 'f', 'l', 'f1', 'l2', 'i', 'r'] };
+    const before = [1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n];
+    const after = [1n, 'new', 3n, 4n, 5n, 6n, 7n, 8n];
+    const stale = change(table, { before: [1n, 'other', 3n, 4n, 5n, 6n, 7n, 8n], after });
+    expect(await write(stale)).toMatchObject({ conflicts: [{ key: [1n], here: before }] });
+    expect(await write(change(table, { before, after }))).toMatchObject({ written: 1 });
+    expect(rows('t')).toBe('1|new|3|4|5|6|7|8');
+  });
+
   it('exchange unique values, and are deleted with what referred to them then, and not with more', async () => {
     cluster = new Cluster();
     store = await cluster.first('a', DDL.replaceAll(' ON DELETE CASCADE', ''));

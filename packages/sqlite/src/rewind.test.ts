@@ -264,6 +264,29 @@ describe('I3, I10: a rewind undoes, to the byte,', () => {
     });
   });
 
+  it('a row whose key REPLACE gives by its default', async () => {
+    await primary(`
+      CREATE TABLE p (k TEXT NOT NULL DEFAULT 'x' PRIMARY KEY, v);
+      CREATE TABLE c (a TEXT NOT NULL ON CONFLICT REPLACE DEFAULT 'x', b INT NOT NULL ON CONFLICT REPLACE DEFAULT (1 + 1), v,
+        PRIMARY KEY (a, b) ON CONFLICT REPLACE) WITHOUT ROWID;
+      CREATE TABLE u (a TEXT NOT NULL DEFAULT 'x', v, n INT NOT NULL DEFAULT 1);
+      CREATE UNIQUE INDEX by_a ON u (a);
+      CREATE UNIQUE INDEX by_n ON u (n);
+      INSERT INTO p VALUES ('x', 'old'), ('y', 'other');
+      INSERT INTO c VALUES ('x', 2, 'old'), ('y', 3, 'other');
+      INSERT INTO u VALUES ('x', 'old', 1), ('y', 'other', 2)`);
+    await undoesAndRepeats(async () => {
+      await write(
+        `INSERT OR REPLACE INTO p VALUES (NULL, 'new')`,
+        `INSERT INTO c VALUES (NULL, NULL, 'new')`,
+      );
+      outside.exec(`INSERT OR REPLACE INTO u VALUES (NULL, 'new', 9)`);
+      outside.exec(
+        `UPDATE OR REPLACE p SET k = NULL WHERE k = 'y'; UPDATE OR REPLACE u SET n = NULL WHERE a = 'y'`,
+      );
+    });
+  });
+
   it('a row that foreign-key actions change under its new key', async () => {
     await primary(`
       CREATE TABLE t (k REAL PRIMARY KEY, u, r REFERENCES t ON DELETE SET NULL ON UPDATE SET NULL) WITHOUT ROWID;

@@ -76,8 +76,9 @@ export class RowImages {
     return this.table.key.map((part) => collated(this.table, `${image}${part.column}`, part)).join(', ');
   }
 
-  #columns(image: Image): string {
-    return this.table.columns.map((_, column) => `${image}${column}`).join(', ');
+  /** `of`: the name of the images where other rows are there as well, with columns of any name. */
+  #columns(image: Image, of = ''): string {
+    return this.table.columns.map((_, column) => `${of}${image}${column}`).join(', ');
   }
 
   #noteSql(values: readonly string[]): string {
@@ -188,7 +189,7 @@ export class RowImages {
   conflicts(limit: number): readonly RescueConflict[] {
     const { columns, key, name } = this.table;
     const here = columns.map((_, column) => `r.${columnName(this.table, column)}`).join(', ');
-    const images = (['f', 'l'] as const).map((image) => `i.${image}, ${this.#columns(image)}`).join(', ');
+    const images = (['f', 'l'] as const).map((image) => `i.${image}, ${this.#columns(image, 'i.')}`).join(', ');
     const rows = this.connection
       .statement(
         `SELECT ${images}, ${this.#isHere()}, ${here} FROM ${this.#joined()} ` +
