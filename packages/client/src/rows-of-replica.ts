@@ -1,4 +1,4 @@
-import { abortError, AntiphonError, sentence, systemClock, toAntiphonError } from '@antiphon/core';
+import { abortError, AntiphonError, sentence, sleep, systemClock, toAntiphonError } from '@antiphon/core';
 import { newId, type Params } from '@antiphon/replica';
 import { type MailboxProtocol, shapedRows } from '@antiphon/replica/internal';
 import type { ReadNeeds } from './balance/eligibility.js';
@@ -34,6 +34,10 @@ export interface WantedStream {
 const OPEN_MS = 10_000;
 /** While others have what a read needs, a replica does not wait for longer. */
 const CATCH_UP_MS = 100;
+/** Between two questions whether the next rows are still to come. */
+const LOOK_MS = 2000;
+/** A second time, since an answer may be on its way when the first one is asked. */
+const LOOKS = 2;
 /** The replica's own time limit comes first, and says more. */
 const ANSWER_MARGIN_MS = 500;
 const clock = systemClock();
@@ -129,15 +133,39 @@ class RemoteStream {
     const { source, wanted } = this;
     const { id, stream } = this.opened;
     const timeoutMs = Math.max(1, this.#untilMs - clock.monotonicMs()) + ANSWER_MARGIN_MS;
-    const signal = AbortSignal.any([this.#over.signal, wanted.signal]);
+    const settled = new AbortController();
+    const signal = AbortSignal.any([this.#over.signal, wanted.signal, settled.signal]);
     try {
-      const piece = await source.replica(id).ask('stream', { type: 'next', stream }, { timeoutMs, signal });
+      const asked = source.replica(id).ask('stream', { type: 'next', stream }, { timeoutMs, signal });
+      const piece = await Promise.race([asked, this.#lost(signal)]);
       this.#hasEnded = piece.rows.length === 0;
       return piece;
     } catch (thrown) {
       if (wanted.signal.aborted) throw givenUp(wanted.signal);
       throw (this.#failure = this.#ended(toAntiphonError(thrown)));
+    } finally {
+      settled.abort();
     }
+  }
+
+  /**
+   * Rejects when the replica has answered and nothing has come: its connection to NATS was away for
+   * a moment. Replicas before 0.1.0 do not say whether they have.
+   */
+  async #lost(signal: AbortSignal): Promise<never> {
+    const { id, stream } = this.opened;
+    for (let looks = 0; looks < LOOKS;) {
+      await sleep(clock, LOOK_MS, signal);
+      const asked = this.source
+        .replica(id)
+        .ask('stream', { type: 'keep', stream }, { timeoutMs: LOOK_MS, signal });
+      const isOver = await asked.then(
+        ({ isReading }) => isReading === false,
+        (error: unknown) => toAntiphonError(error).context['remoteCode'] === 'BAD_OPTION',
+      );
+      looks = isOver ? looks + 1 : 0;
+    }
+    throw new AntiphonError('TIMEOUT', 'The answer with its next rows was lost on the way.');
   }
 
   /**

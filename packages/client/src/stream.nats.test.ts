@@ -1,4 +1,4 @@
-import { AntiphonError } from '@antiphon/core';
+import { AntiphonError, sleep, systemClock } from '@antiphon/core';
 import { newId } from '@antiphon/replica';
 import { TestCluster } from '@antiphon/test-cluster';
 import { eventually } from '@antiphon/testing';
@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Client } from './client.js';
 import { ClusterClient } from './cluster-client.js';
 import { connect } from './connect.js';
+import type { ReplicaRef } from './replica-ref.js';
+import { rowsOfReplica, type StreamSource } from './rows-of-replica.js';
 
 const ROWS = 20_000;
 const SCHEMA = `CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);
@@ -155,6 +157,52 @@ describe('a stream of rows over NATS', () => {
     expect(rest.error?.code).toBe('CLOSED');
     expect(() => other.stream(ALL)).toThrow(/closed/);
     await eventually('the snapshot is gone', async () => (await isFree('a')) && (await isFree('b')));
+  });
+
+  it('ends with an error where an answer was lost on the way, long before its time is up', async () => {
+    await using admin = await ClusterClient.open({
+      ...{ cluster: cluster.name, nats: { servers: [cluster.broker.url!] } },
+    });
+    const real = admin.replica('a');
+    let pieces = 0;
+    // The replica has sent it, and nobody gets it.
+    const replica = {
+      path: real.path,
+      tell: (...told: Parameters<ReplicaRef['tell']>) => real.tell(...told),
+      ask: async (...asked: Parameters<ReplicaRef['ask']>): Promise<unknown> => {
+        const [, request, options] = asked;
+        const answer = await real.ask(...asked);
+        const isLost = (request as unknown as { type: string }).type === 'next' && ++pieces === 2;
+        if (isLost) await sleep(systemClock(), 60_000, options?.signal);
+        return answer;
+      },
+    } as unknown as ReplicaRef;
+    const source: StreamSource = {
+      ...{ replica: () => replica, silenceMs: 60_000 },
+      table: { watch: () => () => undefined } as never,
+      router: {
+        read: async ({ ask }: { ask: (id: string, of: object) => Promise<unknown> }) => ({
+          replica: 'a',
+          value: await ask('a', {
+            timeoutMs: 10_000,
+            signal: new AbortController().signal,
+            isLast: () => true,
+          }),
+        }),
+      } as never,
+    };
+    const startedMs = performance.now();
+    const { count, error } = await ended(
+      rowsOfReplica(source, {
+        ...{ sql: `${ALL} LIMIT 15000`, params: [], promise: {}, needs: {} as never, shape: {} },
+        ...{ timeoutMs: 60_000, idleMs: 30_000, signal: new AbortController().signal },
+      }),
+    );
+    expect(error).toMatchObject({ code: 'TIMEOUT', context: { replica: 'a' } });
+    expect(error?.message).toContain('was lost on the way. Open it again');
+    expect(count).toBeGreaterThan(0);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
+    expect(await isFree('a')).toBe(true);
   });
 
   it('is nobody else’s, and answers rubbish with an error', async () => {

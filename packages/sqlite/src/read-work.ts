@@ -146,22 +146,39 @@ function* rowsOf(
   where: string,
   parameters: readonly SqliteValue[],
 ): Generator<Row> {
-  const sql = `SELECT ${table.columns.join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy}`;
-  const exact = `SELECT ${table.columns.map((name) => `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) END`).join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy} LIMIT 1 OFFSET `;
+  const select = (columns: readonly string[]): string =>
+    `SELECT ${columns.join(', ')} FROM ${table.from} ${where} ORDER BY ${table.orderBy}`;
+  const asBytes = table.columns.map(
+    (name) => `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) END`,
+  );
+  // From the first doubtful row on, beside the others: a search for each would be quadratic.
+  let texts: IterableIterator<Value[]> | undefined;
   let index = 0;
-  for (const row of db.prepare(sql, 'exact array').iterate(...parameters) as IterableIterator<Value[]>) {
-    if (row.some((value) => typeof value === 'string' && value.includes(REPLACEMENT))) {
-      const bytes = db.prepare(`${exact}${index}`, 'exact array').get(...parameters) as readonly Value[];
-      for (let column = 0; column < row.length; column++) {
-        const value = row[column];
-        const raw = bytes[column];
-        if (typeof value === 'string' && raw instanceof Uint8Array && !Buffer.from(value, 'utf8').equals(raw))
-          row[column] = new TaggedValue('raw-text', raw);
+  try {
+    for (const row of db.prepare(select(table.columns), 'exact array').iterate(...parameters)) {
+      const values = row as Value[];
+      const isDoubtful = values.some((value) => typeof value === 'string' && value.includes(REPLACEMENT));
+      if (isDoubtful && texts === undefined) {
+        const rest = db.prepare(`${select(asBytes)} LIMIT -1 OFFSET ${index}`, 'exact array');
+        texts = rest.iterate(...parameters) as IterableIterator<Value[]>;
       }
+      const bytes = texts?.next().value as Value[] | undefined;
+      if (isDoubtful && bytes !== undefined) restoreTexts(values, bytes);
+      for (const [column, value] of values.entries()) values[column] = canonical(value);
+      yield values;
+      index++;
     }
-    for (let column = 0; column < row.length; column++) row[column] = canonical(row[column] as Value);
-    yield row;
-    index++;
+  } finally {
+    texts?.return?.();
+  }
+}
+
+/** Text that is not UTF-8 as its bytes. */
+function restoreTexts(row: Value[], bytes: readonly Value[]): void {
+  for (const [column, value] of row.entries()) {
+    const raw = bytes[column];
+    if (typeof value !== 'string' || !(raw instanceof Uint8Array)) continue;
+    if (!Buffer.from(value, 'utf8').equals(raw)) row[column] = new TaggedValue('raw-text', raw);
   }
 }
 

@@ -1,5 +1,5 @@
 import { type ActorRef, remoteRef } from '@antiphon/actor';
-import { type Candidacy, mailboxPrefix, obstacleIn } from '@antiphon/core';
+import { type Candidacy, mailboxPrefix, obstacleIn, sleep } from '@antiphon/core';
 import { knownOf } from '../state/authority.js';
 import { isCreated, notCreatedYet } from '../state/created.js';
 import { missingOf } from '../state/missing.js';
@@ -80,13 +80,18 @@ export async function ownCandidacy(
 }
 
 /** One that has just committed is at its next writes, and not behind the lock of somebody else. */
-async function isBusyNow({ commits }: ReplicaScope, replica: ActorRef<ReplicaProtocol>): Promise<boolean> {
+async function isBusyNow(
+  { commits, clock }: ReplicaScope,
+  replica: ActorRef<ReplicaProtocol>,
+): Promise<boolean> {
   if (commits.isFresh) return false;
-  const tried = replica.ask('tryCommit', undefined, { timeoutMs: TRY_MS });
-  return tried.then(
-    () => false,
-    () => !commits.isFresh,
-  );
+  const tried = commits
+    .tryOnce(() => replica.ask('tryCommit'))
+    .then(
+      () => false,
+      () => !commits.isFresh,
+    );
+  return Promise.race([tried, sleep(clock, TRY_MS).then(() => !commits.isFresh)]);
 }
 
 function stopped(scope: ReplicaScope): string | undefined {

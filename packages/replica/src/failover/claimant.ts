@@ -5,7 +5,6 @@ import {
   decodeEpochRecord,
   encodeEpochRecord,
   EPOCH_ORIGIN,
-  type EpochReason,
   type EpochRecord,
   mailboxPrefix,
   newestEpoch,
@@ -16,14 +15,19 @@ import { alarmPublish, endPublishAlarm } from '../publish/publish-alarm.js';
 import { laterEpoch } from '../deliver/intake.js';
 import { assertHolds } from '../log/testimony.js';
 import type { PeerProtocol } from '../state/peer.js';
-import type { ClaimantProtocol } from '../state/protocols.js';
+import type { ClaimantProtocol, ClaimRequest } from '../state/protocols.js';
 import type { Scope } from '../state/scope.js';
 import { leavesOf } from './leaves.js';
+import { entering } from './successor.js';
 
 /** How often a claim looks whether replication goes on. */
 const STOPPED_RETRY_MS = 1000;
 /** Members that run answer in a fraction of it. */
 const ASK_MS = 150;
+/** So long, the primary that is to be deposed has to say that it has not begun. */
+const BEGUN_MS = 1000;
+
+export type Claim = Pick<ClaimRequest, 'why' | 'unlessBegun'>;
 
 /**
  * Claims the next epoch for this process: a record in the log, which is valid if nobody's comes
@@ -50,7 +54,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
 
   constructor(
     private readonly scope: Scope,
-    private readonly why: EpochReason,
+    private readonly claimed: Claim,
   ) {
     this.#from = newestEpoch(scope.store.state()).number;
   }
@@ -84,6 +88,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
       context.signal.throwIfAborted();
+      if (await this.#hasBegun(number, context.signal)) return;
       // What was true when it began to ask need not be any more.
       if (!this.#mayClaim) return void context.self.tell('claim');
       this.#awaitedSeq =
@@ -125,6 +130,17 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     );
   }
 
+  /**
+   * Whoever has begun may have acknowledged writes, which would go to its rescue ledger; so may one
+   * that does not answer. Asked before each record: it is claimed until the log answers.
+   */
+  async #hasBegun(epoch: number, signal: AbortSignal): Promise<boolean> {
+    const { unlessBegun } = this.claimed;
+    if (unlessBegun === undefined) return false;
+    const found = await entering(this.scope, unlessBegun, epoch, { timeoutMs: BEGUN_MS, signal });
+    return found?.hasEntered !== false;
+  }
+
   /** Throws LOG_REPLACED when this replica has passed a record that it does not know. */
   async #newestSeq(signal: AbortSignal): Promise<number> {
     const { log, positions, store } = this.scope;
@@ -157,7 +173,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     const hasTail = counterOf(state.vector, id) > publishedCounter;
     return {
       epoch: newestEpoch(state).number + 1,
-      ...{ primary: id, instance, by: id, why: this.why, leaves },
+      ...{ primary: id, instance, by: id, why: this.claimed.why, leaves },
       // A tail that is kept goes on with its counters; else whatever was ever given is spent.
       after: hasTail ? publishedCounter : lastCounter,
       // What it had before it read the log to the end is what it has published.

@@ -98,7 +98,7 @@ export interface Entering {
  * that: then nobody takes writes. Undefined when it does not answer.
  */
 export async function entering(
-  { bus, cluster }: ReplicaScope,
+  { bus, cluster }: Pick<ReplicaScope, 'bus' | 'cluster'>,
   to: string,
   epoch: number,
   patience: Patience,

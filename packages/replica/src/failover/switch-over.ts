@@ -7,7 +7,6 @@ import {
   durationText,
   encodeEpochRecord,
   EPOCH_ORIGIN,
-  type EpochReason,
   type EpochRecord,
   newestEpoch,
   type OptionNames,
@@ -21,6 +20,7 @@ import type { ReplicaProtocol } from '../state/protocols.js';
 import type { ReplicaScope } from '../sync/replica-scope.js';
 import { assertTimeout } from '../wait/deadline.js';
 import { isHandingOver } from './begin-hand-over.js';
+import type { Claim } from './claimant.js';
 import { entering, lookAtSuccessor, type Successor } from './successor.js';
 import { assertFailover, type TakenOver } from './take-over.js';
 
@@ -33,7 +33,7 @@ export interface SwitchOverOptions {
    * @defaultValue 10 000
    */
   readonly timeoutMs?: number;
-  /** Ends the wait: then it is taken back. */
+  /** Ends the wait. Before the log names the other one, it is taken back; from then on it stays. */
   readonly signal?: AbortSignal;
 }
 
@@ -41,9 +41,9 @@ const SWITCH_OVER_OPTIONS: OptionNames<SwitchOverOptions> = { timeoutMs: true, s
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** Between two looks at a successor that does not follow yet. */
 const LOOK_MS = 100;
-/** The other one has so long at least to say that it is the primary. */
 /** A turn that begins in time is through by then, also where it waits for a lock of the file. */
 const TURN_MS = 10_000;
+/** The other one has so long at least to say that it is the primary. */
 const LEAST_WAIT_MS = 1000;
 /** Draining, handing over, taking it back: writes are held until the last of them is over. */
 const STEPS = 3;
@@ -125,7 +125,7 @@ class SwitchOver {
       await Promise.race([this.#refused(successor), this.#read()]);
     } catch (thrown) {
       if (!this.failing.takesBack) throw thrown;
-      await this.#takeBack('restart');
+      await this.#takeBack({ why: 'restart' });
       // Its record may have come all the same, a moment later.
       if (!this.#hasBegun(this.to)) throw this.#cameToNothing(thrown, this.#standing());
     } finally {
@@ -205,6 +205,8 @@ class SwitchOver {
       const timeoutMs = Math.max(1, beforeMs - this.scope.clock.monotonicMs()) + TURN_MS;
       return await this.replica.ask('handOver', request, { timeoutMs });
     } catch (thrown) {
+      // A turn that has begun all the same hands over to nobody: the next check takes it back.
+      this.replica.tell('release', this.#before);
       throw this.failing.takesBack
         ? this.#cameToNothing(thrown, `${this.scope.id} stays the primary.`)
         : thrown;
@@ -284,7 +286,9 @@ class SwitchOver {
       await sleep(clock, Math.min(LOOK_MS, pauseMs), signal).catch(() => undefined);
     }
     this.#before = number;
-    await this.#takeBack('switchover');
+    await this.#takeBack({ why: 'switchover', unlessBegun: this.to });
+    const late = await entering(this.scope, this.to, number, this.waiting);
+    if (late?.hasEntered === true && !this.#hasBegun(id)) return;
     throw this.#cameToNothing(this.#unheard(), this.#standing());
   }
 
@@ -336,11 +340,11 @@ class SwitchOver {
   }
 
   /** With an epoch of its own, which comes before whatever may still arrive of the hand-over. */
-  async #takeBack(why: EpochReason): Promise<void> {
+  async #takeBack(claim: Claim): Promise<void> {
     const { store, id, progress } = this.scope;
     const isOver = (): boolean => newestEpoch(store.state()).number > this.#before;
     if (isOver()) return;
-    await this.replica.ask('claim', { why, ending: this.#before });
+    await this.replica.ask('claim', { ...claim, ending: this.#before });
     const what = `the log has another epoch of ${id}`;
     // It is claimed until the log answers; writes wait no longer for that.
     await progress.until(isOver, { timeoutMs: this.waiting.timeoutMs, what }).catch(() => undefined);

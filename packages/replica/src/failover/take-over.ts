@@ -9,6 +9,7 @@ import {
   type OptionNames,
 } from '@antiphon/core';
 import { assertTimeout } from '../wait/deadline.js';
+import { isHandingOver } from './begin-hand-over.js';
 import type { ReplicaProtocol } from '../state/protocols.js';
 import { isCreated } from '../state/created.js';
 import { missingOf } from '../state/missing.js';
@@ -67,6 +68,10 @@ export async function takeOver(
     what: `the rows that ${scope.document.creator} created the cluster with have come into the log`,
   });
   if (missingOf(scope).length > 0) await untilWhole(scope, waiting);
+  await progress.until(() => !isHandingOver(scope) || !health.replicating, {
+    ...waiting,
+    what: `a switchover of ${id} is over`,
+  });
   const before = newestEpoch(store.state()).number;
   if (!authority.current().mayWrite) {
     await replica.ask('claim', { why });

@@ -107,11 +107,11 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     apply: (delivery: Delivery): Promise<DeliveryResult> => this.#apply(delivery),
     enter: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#follow(context),
-    claim: async ({ why, ending }: ClaimRequest): Promise<void> => {
+    claim: async ({ ending, ...claim }: ClaimRequest): Promise<void> => {
       if (ending !== undefined && newestEpoch(this.scope.store.state()).number !== ending) return;
       // Elected for the place of a primary that is not the one of now.
-      if (why === 'failover' && this.scope.authority.current().epoch !== this.#term?.epoch) return;
-      await this.#term?.claim(why);
+      if (claim.why === 'failover' && this.scope.authority.current().epoch !== this.#term?.epoch) return;
+      await this.#term?.claim(claim);
     },
     rewind: (spent: number | undefined, context: Context<ReplicaProtocol>): Promise<void> =>
       spent === undefined ? this.#rewind() : this.#renumber(spent, context),
@@ -137,7 +137,7 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
       if (clocks.refusal === undefined) return this.#poll();
     },
     attend: (): void => attend(this.scope),
-    check: (): Promise<void> => this.#check(),
+    check: (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => this.#check(context),
     tryCommit: (): Promise<void> => this.scope.commits.probed(() => this.scope.store.tryCommit()),
     recapture: (request: CompareOptions & { table: string }): Promise<RecaptureReport> =>
       this.#recapture(request),
@@ -163,8 +163,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     },
     noteGap: (gap: Gap): Promise<void> => this.#noteGap(gap),
     forgetGaps: (gaps: readonly Gap[]): Promise<void> => this.#forgetGaps(gaps),
-    hurry: async (): Promise<void> => {
-      await this.#check();
+    hurry: async (_: undefined, context: Context<ReplicaProtocol>): Promise<void> => {
+      await this.#check(context);
       this.#term?.feed.tell('hurry');
     },
     hold: (holdMs: number): void => this.#hold.begin(holdMs),
@@ -507,9 +507,11 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   /** Also where nobody writes: a database that is not what it was must be noticed by itself. */
-  async #check(): Promise<void> {
+  async #check(context: Context<ReplicaProtocol>): Promise<void> {
     const { store, health, commits, authority } = this.scope;
     if (health.ended) return;
+    // Its lane may have had no room for `enter`.
+    await this.#follow(context);
     try {
       await store.check();
     } catch (error) {

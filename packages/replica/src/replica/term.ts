@@ -1,8 +1,8 @@
 import type { ActorRef, Context, MailboxOptions } from '@antiphon/actor';
-import type { EpochReason, Timer } from '@antiphon/core';
+import type { Timer } from '@antiphon/core';
 import { Feed } from '../deliver/feed.js';
 import { isHandingOver } from '../failover/begin-hand-over.js';
-import { Claimant } from '../failover/claimant.js';
+import { type Claim, Claimant } from '../failover/claimant.js';
 import { Elector } from '../failover/elector.js';
 import { LeaseKeeper } from '../failover/lease-keeper.js';
 import { Relay } from '../publish/relay.js';
@@ -52,7 +52,7 @@ export class Term {
     this.feed = feed;
     // Its own one is not enough where its numbers would go on behind a hole.
     const isElected = mayWrite && store.state().writes !== 'refuse';
-    if (authority.byTerm && primary === id && !isElected) this.#startClaiming('restart');
+    if (authority.byTerm && primary === id && !isElected) this.#startClaiming({ why: 'restart' });
     // What this one has sealed and is not in the log waits for its epoch.
     if (!authority.byTerm || mayWrite)
       this.#relay = context.spawn('relay', () => new Relay(scope, feed), { mailbox: RELAY_MAILBOX });
@@ -99,13 +99,13 @@ export class Term {
     return context.spawn('elector', () => new Elector(scope, context.self, lease));
   }
 
-  #startClaiming(why: EpochReason): void {
-    this.#claimant = this.context.spawn('claimant', () => new Claimant(this.scope, why));
+  #startClaiming(claim: Claim): void {
+    this.#claimant = this.context.spawn('claimant', () => new Claimant(this.scope, claim));
   }
 
-  async claim(why: EpochReason): Promise<void> {
+  async claim(claim: Claim): Promise<void> {
     await this.#claimant?.stop();
-    this.#startClaiming(why);
+    this.#startClaiming(claim);
   }
 
   /**
@@ -115,7 +115,7 @@ export class Term {
   takeBack(): void {
     const { scope } = this;
     if (isHandingOver(scope) && this.#claimant === undefined && !scope.closing.aborted)
-      this.#startClaiming('restart');
+      this.#startClaiming({ why: 'restart' });
   }
 
   /** Nothing more of this database goes into the log, nor is looked for. */

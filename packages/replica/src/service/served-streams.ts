@@ -23,6 +23,8 @@ export type StreamRequest =
 export interface StreamPiece {
   readonly rows: readonly Row[];
   readonly columns?: readonly string[];
+  /** To `keep`: whether the next rows are asked for, and have not gone yet. */
+  readonly isReading?: boolean;
   /** A read that comes after it shows no less. */
   readonly position?: SessionPosition;
 }
@@ -51,8 +53,7 @@ export class ServedStreams {
     }
     if (stream === undefined) throw notOpen(this.scope.id);
     if (request.type === 'next') return stream.next();
-    stream.keep();
-    return OVER;
+    return { ...OVER, isReading: stream.keep() };
   }
 
   async #open(name: string, request: Extract<StreamRequest, { type: 'open' }>): Promise<StreamPiece> {
@@ -119,10 +120,13 @@ class ServedStream {
     }
   }
 
-  /** Its reader is at rows that it has got. Throws when the time was up before. */
-  keep(): void {
-    // While it waits for rows, it is not idle anyway.
+  /**
+   * Its reader is there. Whether it waits for rows, which is never idle. Throws when the time was
+   * up before.
+   */
+  keep(): boolean {
     if (!this.#isAsked) this.#stream?.touch();
+    return this.#isAsked;
   }
 
   end(): void {

@@ -22,6 +22,7 @@ export class CommitWatch {
   #failure: AntiphonError | undefined;
   #sinceMs = 0;
   #succeededAtMs = -Infinity;
+  #trying: Promise<void> | undefined;
   #lockedSinceMs: number | undefined;
 
   constructor(
@@ -112,6 +113,12 @@ export class CommitWatch {
     } catch (thrown) {
       this.failed(thrown);
     }
+  }
+
+  /** However many ask: each try waits in the line of the replica's turns. */
+  tryOnce(ask: () => Promise<void>): Promise<void> {
+    this.#trying ??= ask().finally(() => (this.#trying = undefined));
+    return this.#trying;
   }
 
   /** A try where nothing was committed lately, so that nothing is known of the next one. */

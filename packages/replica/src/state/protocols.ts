@@ -92,10 +92,14 @@ export interface ResendAnswer {
   readonly message: string;
 }
 
-/** To become the primary. `ending`: only while that is the newest epoch here. */
+/**
+ * To become the primary. `ending`: only while that is the newest epoch here. `unlessBegun`: only
+ * from this primary, and while it says that its epoch has not begun there.
+ */
 export interface ClaimRequest {
   readonly why: EpochReason;
   readonly ending?: number;
+  readonly unlessBegun?: string;
 }
 
 /** The owner of the store: everything that writes to the database is a message to it. */

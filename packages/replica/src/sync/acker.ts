@@ -13,6 +13,8 @@ import type { Acknowledgements, WriteResult } from '../state/write-result.js';
 import type { InSyncSet } from './in-sync-set.js';
 import type { SyncWrite } from '../state/sync-write.js';
 
+/** Replaced processes of one member that are remembered. */
+const MOST_BEFORE = 8;
 /** A silent member is asked directly after this, and again as often. */
 const ASK_AFTER_MS = 200;
 const ASK_TIMEOUT_MS = 1000;
@@ -53,6 +55,13 @@ interface Place {
   readonly counter: number;
 }
 
+interface Running {
+  readonly instance: string;
+  readonly sinceMs: number;
+  /** Of processes that it has replaced: theirs may still arrive, over another nats-server. */
+  readonly before: readonly string[];
+}
+
 interface Pending extends Place {
   readonly write: SyncWrite;
   readonly result: Omit<WriteResult<unknown>, 'acks' | 'degraded'>;
@@ -81,7 +90,7 @@ export interface DurableRequest {
 export class Acker {
   readonly #acked = new Map<string, Pick<Durable, 'seq' | 'counter'>>();
   /** The process of each member that was heard last, and since when. */
-  readonly #running = new Map<string, { readonly instance: string; readonly sinceMs: number }>();
+  readonly #running = new Map<string, Running>();
   readonly #asking = new Set<string>();
   #pending: Pending[] = [];
   #subscription: BusSubscription | undefined;
@@ -104,8 +113,10 @@ export class Acker {
    * may have been put back meanwhile. It is asked again where a write still waits.
    */
   runs(member: string, instance: string): void {
-    if (this.#running.get(member)?.instance === instance) return;
-    this.#running.set(member, { instance, sinceMs: this.options.clock.monotonicMs() });
+    const running = this.#running.get(member);
+    if (running?.instance === instance) return;
+    const before = running === undefined ? [] : [...running.before, running.instance].slice(-MOST_BEFORE);
+    this.#running.set(member, { instance, before, sinceMs: this.options.clock.monotonicMs() });
     this.#acked.delete(member);
   }
 
@@ -206,11 +217,15 @@ export class Acker {
     const [seq, counter] = [Number(input['seq']), Number(input['counter'])];
     if (Number(input['epochSeq']) !== this.options.epochSeq()) return;
     if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(counter)) return;
-    // It may come before the first heartbeat that is heard of that process.
-    if (typeof input['instance'] === 'string') this.runs(member, input['instance']);
+    if (!this.options.inSync.known.includes(member)) return;
+    const { instance } = input;
+    if (typeof instance === 'string') {
+      if (this.#running.get(member)?.before.includes(instance)) return;
+      // It may come before the first heartbeat that is heard of that process.
+      this.runs(member, instance);
+    }
     const known = this.#acked.get(member) ?? { seq: 0, counter: 0 };
     if (seq <= known.seq && counter <= known.counter) return;
-    if (!this.options.inSync.known.includes(member)) return;
     this.#acked.set(member, { seq: Math.max(seq, known.seq), counter: Math.max(counter, known.counter) });
     this.check();
   }
