@@ -1,4 +1,4 @@
-import type { Bus, Log, Registry } from '@antiphon/core';
+import type { Bus, Lease, Log, Registry } from '@antiphon/core';
 
 /**
  * `nats`: a nats-server of its own, as a child process. `memory`: adapters in memory, in this
@@ -11,6 +11,8 @@ export interface BrokerConnection {
   readonly log: Log;
   readonly bus: Bus;
   readonly registry: Registry;
+  /** Of the primary, in a cluster that elects it. */
+  readonly lease: Lease;
   /** Nothing more is sent or received through it. Idempotent. */
   close(): Promise<void>;
 }

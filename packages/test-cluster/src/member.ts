@@ -46,8 +46,8 @@ export class Member {
     if (this.#running !== undefined) return;
     const { cluster, id, file, options } = this;
     const connection = await this.broker.connect(cluster);
-    const { log, bus, registry } = connection;
-    const ports = { log, bus, registry, clock: systemClock() };
+    const { log, bus, registry, lease } = connection;
+    const ports = { log, bus, registry, lease, clock: systemClock() };
     try {
       const store = sqlite({ file });
       const replica = await startReplica({ ...options, cluster, id, store, ...ports }, () =>

@@ -1,13 +1,14 @@
-import { Link, memoryBus, memoryLog, memoryRegistry } from '@antiphon/testing';
+import { Link, memoryBus, memoryLease, memoryLog, memoryRegistry } from '@antiphon/testing';
 import type { Broker, BrokerConnection } from './broker.js';
 
-/** Log, bus and registry in memory: no process, no files, no setup. */
+/** Log, bus, registry and lease in memory: no process, no files, no setup. */
 export class MemoryBroker implements Broker {
   readonly kind = 'memory';
   readonly url = undefined;
   readonly #log = memoryLog();
   readonly #bus = memoryBus();
   readonly #registry = memoryRegistry();
+  readonly #lease = memoryLease();
   readonly #links = new Set<Link>();
   #running = true;
 
@@ -19,6 +20,7 @@ export class MemoryBroker implements Broker {
       log: this.#log.connect(link),
       bus: this.#bus.connect(link),
       registry: this.#registry.connect(link),
+      lease: this.#lease.connect(link),
       close: () => {
         this.#links.delete(link);
         link.close();

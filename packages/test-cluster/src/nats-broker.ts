@@ -23,6 +23,7 @@ export class NatsBroker implements Broker {
       log: nats.log(cluster),
       bus: nats.bus(),
       registry: nats.registry(cluster),
+      lease: nats.lease(cluster),
       close: () => nats.close(),
     };
   }

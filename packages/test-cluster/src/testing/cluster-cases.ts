@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { newId } from '@antiphon/replica';
 import { openDatabase } from '@antiphon/sqlite';
 import { describe, expect, it } from 'vitest';
 import type { BrokerKind } from '../broker.js';
@@ -49,6 +50,34 @@ export function clusterCases(broker: BrokerKind): void {
       await cluster.startReplica('r2');
       await cluster.caughtUp();
       expect(await ids(cluster, 'r1')).toEqual([1, 2, 3]);
+      await cluster.assertEqual();
+    });
+
+    it('elects another primary, and writes once on whichever replica is asked', async () => {
+      await using cluster = await start({
+        options: {
+          topology: { mode: 'primary-replica', primary: 'r1' },
+          update: { mode: 'sync' },
+          failover: {
+            mode: 'automatic',
+            leaseMs: 1000,
+            renewMs: 200,
+            marginMs: 200,
+            probeMs: 50,
+            goneMs: 300,
+          },
+        },
+      });
+      const request = { requestId: newId() };
+      const written = await cluster.replica('r2').execute([insert(7)], request);
+      expect(written).toMatchObject({ outcome: 'committed', value: [1] });
+      await cluster.killReplica('r1');
+      const again = await cluster.replica('r3').execute([insert(7)], request);
+      expect(again).toMatchObject({ value: [1], repeated: true });
+      expect(cluster.replicas.filter((replica) => replica.status().role === 'primary')).toHaveLength(1);
+      await cluster.startReplica('r1');
+      await cluster.caughtUp();
+      expect(cluster.replica('r1').status().role).not.toBe('primary');
       await cluster.assertEqual();
     });
 
