@@ -16,7 +16,7 @@ import { laterEpoch } from '../deliver/intake.js';
 import { assertHolds } from '../log/testimony.js';
 import type { PeerProtocol } from '../state/peer.js';
 import type { ClaimantProtocol, ClaimRequest } from '../state/protocols.js';
-import type { Scope } from '../state/scope.js';
+import type { ReplicaScope } from '../sync/replica-scope.js';
 import { leavesOf } from './leaves.js';
 import { entering } from './successor.js';
 
@@ -27,7 +27,7 @@ const ASK_MS = 150;
 /** So long, the primary that is to be deposed has to say that it has not begun. */
 const BEGUN_MS = 1000;
 
-export type Claim = Pick<ClaimRequest, 'why' | 'unlessBegun'>;
+export type Claim = Omit<ClaimRequest, 'ending'>;
 
 /**
  * Claims the next epoch for this process: a record in the log, which is valid if nobody's comes
@@ -53,7 +53,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
   #stopListening: () => void = () => undefined;
 
   constructor(
-    private readonly scope: Scope,
+    private readonly scope: ReplicaScope,
     private readonly claimed: Claim,
   ) {
     this.#from = newestEpoch(scope.store.state()).number;
@@ -88,7 +88,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
       context.signal.throwIfAborted();
-      if (await this.#hasBegun(number, context.signal)) return;
+      if (!(await this.#isWanted(number, context.signal))) return;
       // What was true when it began to ask need not be any more.
       if (!this.#mayClaim) return void context.self.tell('claim');
       this.#awaitedSeq =
@@ -130,9 +130,23 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     );
   }
 
+  /** Asked before each record: it is claimed until the log answers, and that may take minutes. */
+  async #isWanted(epoch: number, signal: AbortSignal): Promise<boolean> {
+    const { withLease, untilMs = Infinity } = this.claimed;
+    if (this.scope.clock.monotonicMs() > untilMs) return false;
+    if (withLease === true && !(await this.#hasLease(signal))) return false;
+    return !(await this.#hasBegun(epoch, signal));
+  }
+
+  /** Somebody else who has taken it since may be the primary. */
+  async #hasLease(signal: AbortSignal): Promise<boolean> {
+    const { lease, instance } = this.scope;
+    return lease === undefined || (await lease.read(signal)).record?.instance === instance;
+  }
+
   /**
    * Whoever has begun may have acknowledged writes, which would go to its rescue ledger; so may one
-   * that does not answer. Asked before each record: it is claimed until the log answers.
+   * that does not answer.
    */
   async #hasBegun(epoch: number, signal: AbortSignal): Promise<boolean> {
     const { unlessBegun } = this.claimed;

@@ -190,7 +190,8 @@ export class Elector implements Behaviour<ElectorProtocol> {
       const level = this.#hasClaimed ? 'debug' : 'warn';
       this.#hasClaimed = true;
       logger[level]({ primary, why }, `${this.scope.id} takes the place of the primary ${primary}.`);
-      if (!this.#isOver) await this.replica.ask('claim', { why: 'failover' }, { signal: context.signal });
+      if (this.#isOver) return;
+      await this.replica.ask('claim', { why: 'failover', withLease: true }, { signal: context.signal });
     } catch (thrown) {
       if (context.signal.aborted) return;
       const { code, message } = toAntiphonError(thrown);

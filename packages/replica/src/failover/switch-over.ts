@@ -283,13 +283,22 @@ class SwitchOver {
         if (found === undefined) throw this.#silent();
         break;
       }
+      // It sent everything before it left, and nobody is the primary now.
+      if (found === undefined && (await this.#hasLeft())) break;
       await sleep(clock, Math.min(LOOK_MS, pauseMs), signal).catch(() => undefined);
     }
     this.#before = number;
-    await this.#takeBack({ why: 'switchover', unlessBegun: this.to });
+    const unlessBegun = (await this.#hasLeft()) ? {} : { unlessBegun: this.to };
+    await this.#takeBack({ why: 'switchover', ...unlessBegun });
     const late = await entering(this.scope, this.to, number, this.waiting);
     if (late?.hasEntered === true && !this.#hasBegun(id)) return;
     throw this.#cameToNothing(this.#unheard(), this.#standing());
+  }
+
+  async #hasLeft(): Promise<boolean> {
+    const { members } = this.scope;
+    await members.refresh().catch(() => undefined);
+    return members.isFormer(this.to);
   }
 
   #silent(): AntiphonError {

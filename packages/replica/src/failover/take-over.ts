@@ -28,7 +28,7 @@ export interface TakenOver {
 /** How long to wait for the log. */
 export interface TakeOverOptions {
   /**
-   * In milliseconds; TIMEOUT after that, and it may still come.
+   * In milliseconds; TIMEOUT after that. What was sent to the log by then may still come.
    * @defaultValue 10 000
    */
   readonly timeoutMs?: number;
@@ -51,12 +51,13 @@ export async function takeOver(
   why: EpochReason,
   options: TakeOverOptions = {},
 ): Promise<TakenOver> {
-  const { authority, positions, progress, log, store, id, health } = scope;
+  const { authority, positions, progress, log, store, id, health, clock } = scope;
   checkOptions(options, TAKE_OVER_OPTIONS, 'takeOver()');
   const { timeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
   assertTimeout(timeoutMs);
   assertFailover(scope);
   const waiting = { timeoutMs, ...(signal && { signal }) };
+  const untilMs = clock.monotonicMs() + timeoutMs;
   const newest = await log.lastOf(EPOCH_ORIGIN, signal);
   const newestSeq = newest?.seq ?? 0;
   await progress.until(() => positions.passed >= newestSeq || !health.replicating, {
@@ -74,7 +75,7 @@ export async function takeOver(
   });
   const before = newestEpoch(store.state()).number;
   if (!authority.current().mayWrite) {
-    await replica.ask('claim', { why });
+    await replica.ask('claim', { why, untilMs });
     await progress.until(() => newestEpoch(store.state()).number > before || !health.replicating, {
       ...waiting,
       what: `the log has another epoch than ${before}`,

@@ -4,6 +4,7 @@ import {
   checkOptions,
   findReadableMember,
   markRemoved,
+  newestEpoch,
   type OptionNames,
   toAntiphonError,
 } from '@antiphon/core';
@@ -130,6 +131,8 @@ export async function endMembership(
   const { id, registry, clock, log, progress, sync, logger } = scope;
   try {
     if (force !== true) assertNothingRescued(scope);
+    if (newestEpoch(scope.store.state()).primary === id && scope.authority.byTerm)
+      throw new AntiphonError('BAD_OPTION', `${id} has become the primary while it was about to leave.`);
     if (progress.unpublished > 0)
       throw new AntiphonError('TIMEOUT', `The log has not got everything that ${id} has written.`);
     if (sync !== undefined && !(await sync.inSync.remove(id, `${id} leaves`)))

@@ -93,13 +93,19 @@ export interface ResendAnswer {
 }
 
 /**
- * To become the primary. `ending`: only while that is the newest epoch here. `unlessBegun`: only
- * from this primary, and while it says that its epoch has not begun there.
+ * To become the primary. What is wanted now need not be any more when the log answers again, so
+ * these are looked at before each record.
  */
 export interface ClaimRequest {
   readonly why: EpochReason;
+  /** Only while that is the newest epoch here. */
   readonly ending?: number;
+  /** Only from this primary, and while it says that its epoch has not begun there. */
   readonly unlessBegun?: string;
+  /** Only while this process is who has taken the lease last. */
+  readonly withLease?: boolean;
+  /** Only until then; monotonic. */
+  readonly untilMs?: number;
 }
 
 /** The owner of the store: everything that writes to the database is a message to it. */
