@@ -49,18 +49,33 @@ class ReplicaConnection implements DatabaseConnection {
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
     const { sql, params } = statementOf(query);
-    if (query.query.kind === 'SelectQueryNode')
-      return { rows: [...(await this.#replica.query<R>(sql, params, this.#reads))] };
-    if ('returning' in query.query && query.query.returning !== undefined) {
-      const { value } = await this.#replica.transaction((tx) => tx.all<R>(sql, params));
-      return { rows: value, numAffectedRows: BigInt(value.length) };
+    switch (kindOf(sql)) {
+      case 'read':
+        return { rows: [...(await this.#replica.query<R>(sql, params, this.#reads))] };
+      case 'returning write': {
+        const { value } = await this.#replica.transaction((tx) => tx.all<R>(sql, params));
+        return { rows: value, numAffectedRows: BigInt(value.length) };
+      }
+      case 'write': {
+        const { value } = await this.#replica.execute([{ sql, params }]);
+        return { rows: [], numAffectedRows: BigInt(value[0] ?? 0) };
+      }
     }
-    const { value } = await this.#replica.execute([{ sql, params }]);
-    return { rows: [], numAffectedRows: BigInt(value[0] ?? 0) };
   }
 
-  async *streamQuery<R>(query: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
-    yield await this.executeQuery<R>(query);
+  async *streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    const { sql, params } = statementOf(query);
+    if (kindOf(sql) !== 'read') {
+      yield await this.executeQuery<R>(query);
+      return;
+    }
+    let rows: R[] = [];
+    for await (const row of this.#replica.stream<R>(sql, params, this.#reads)) {
+      if (rows.push(row) < chunkSize) continue;
+      yield { rows };
+      rows = [];
+    }
+    if (rows.length > 0) yield { rows };
   }
 }
 
@@ -91,6 +106,21 @@ class ReplicaDriver implements Driver {
   }
 
   async rollbackTransaction(): Promise<void> {}
+}
+
+type StatementKind = 'read' | 'write' | 'returning write';
+
+const TEXTS_AND_COMMENTS = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--.*|\/\*[^]*?\*\//g;
+const READS = /^[\s;]*(select|values|explain|pragma|with\b(?![^]*\)\s*(insert|update|delete|replace)\b))/i;
+
+/**
+ * By its text: Kysely says of a raw query only that it is one. What neither reads nor writes is
+ * refused as a write, with the reason.
+ */
+function kindOf(sql: string): StatementKind {
+  const bare = sql.replaceAll(TEXTS_AND_COMMENTS, (found) => (/^[-/]/.test(found) ? ' ' : "''"));
+  if (READS.test(bare)) return 'read';
+  return /\breturning\b/i.test(bare) ? 'returning write' : 'write';
 }
 
 function statementOf({ sql, parameters }: CompiledQuery): Statement & { readonly params: Params } {
