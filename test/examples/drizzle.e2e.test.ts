@@ -133,6 +133,72 @@ it('examples/drizzle: in a transaction, reads decide, and an error undoes all', 
   expect(await replica.query('SELECT * FROM wishes')).toHaveLength(1);
 });
 
+it('examples/drizzle: raw SQL reads and writes, and run() loses no rows without a word', async () => {
+  const db = replicaDatabase(await primaryOf('raw'), schema);
+  expect(
+    await db.all(sql`-- by a tool
+UPDATE stock SET pieces = 2 RETURNING pieces`),
+  ).toEqual([[2]]);
+  expect(await db.get(sql`WITH s (t) AS (SELECT ') delete ') SELECT replace(t, ' ', '') FROM s`)).toEqual([
+    ')delete',
+  ]);
+  for (const statement of [
+    sql`SELECT pieces FROM stock`,
+    sql`UPDATE stock SET pieces = 1 RETURNING pieces`,
+  ]) {
+    const cause = { message: expect.stringMatching(/run\(\) gives no rows.*db\.all\(\)/) };
+    await expect(db.run(statement)).rejects.toMatchObject({ cause });
+    await expect(db.batch([db.delete(wishes), db.run(statement)])).rejects.toMatchObject(cause);
+  }
+  expect(await db.get(sql`SELECT pieces FROM stock`)).toEqual([2]);
+});
+
+it('examples/drizzle: a transaction on the file cannot wait, and what comes after is not written', async () => {
+  const database = new DatabaseSync(fileOf('waits'));
+  const file = fileDatabase(database);
+  migrate(file);
+  file.insert(stock).values({ item: 'lamp', pieces: 3 }).run();
+  let late: unknown;
+  const waits = (tx: Pick<typeof file, 'update'>): Promise<void> => {
+    tx.update(stock).set({ pieces: 2 }).run();
+    return Promise.resolve().then(() => {
+      try {
+        tx.update(stock).set({ pieces: 1 }).run();
+      } catch (error) {
+        late = error;
+        throw error;
+      }
+    });
+  };
+  for (const transaction of [
+    () => file.transaction(waits),
+    () => file.transaction((tx) => tx.transaction(waits)),
+    () => file.transaction((tx) => void tx.transaction(waits)),
+  ]) {
+    late = undefined;
+    expect(transaction).toThrow(/cannot wait.*promise/);
+    expect(database.isTransaction).toBe(false);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(late).toMatchObject({ message: expect.stringMatching(/This transaction is over/) });
+    expect(file.select().from(stock).all()).toEqual([{ item: 'lamp', pieces: 3 }]);
+  }
+  const rolledBack = (): unknown =>
+    file.transaction((tx) => tx.run(sql`INSERT OR ROLLBACK INTO stock VALUES ('lamp', 1)`));
+  expect(rolledBack).toThrow(/INSERT OR ROLLBACK/);
+  const kept = file.transaction((tx) => {
+    tx.update(stock).set({ pieces: 2 }).run();
+    expect(() =>
+      tx.transaction((inner) => {
+        inner.update(stock).set({ pieces: 1 }).run();
+        throw new Error('undone');
+      }),
+    ).toThrow('undone');
+    return tx.select().from(stock).all();
+  });
+  expect(kept).toEqual([{ item: 'lamp', pieces: 2 }]);
+  database.close();
+});
+
 it("examples/drizzle: Drizzle's own table is left out aloud, and cannot be replicated", async () => {
   const replica = await primaryOf('own');
   expect(replica.status().leftOut).toMatchObject([

@@ -62,7 +62,10 @@ export function clientDatabase<S extends Schema>(
   });
 }
 
-const WRITES = /^\s*(insert|update|delete|replace|with\b[^]*\)\s*(insert|update|delete))\b/i;
+type StatementKind = 'read' | 'write' | 'returning write';
+
+const TEXTS_AND_COMMENTS = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--.*|\/\*[^]*?\*\//g;
+const READS = /^[\s;]*(select|values|explain|pragma|with\b(?![^]*\)\s*(insert|update|delete|replace)\b))/i;
 const CONTROLS = /^\s*(begin|savepoint)\b/i;
 
 function databaseOn<S extends Schema>(schema: S, target: Target): SqliteRemoteDatabase<S> {
@@ -74,13 +77,30 @@ function databaseOn<S extends Schema>(schema: S, target: Target): SqliteRemoteDa
           'A transaction of a replica does not wait for the program in between. Give its writes to db.batch(), ' +
             'or read and write in replica.transaction() with transactionDatabase().',
         );
-      if (method !== 'run' && !WRITES.test(sql))
-        return answer(statement, await target.read(sql, statement.params));
+      assertKeepsRows(statement);
+      if (kindOf(sql) === 'read') return answer(statement, await target.read(sql, statement.params));
       return (await target.write([statement]))[0] ?? { rows: [] };
     },
-    (batch: readonly Statement[]) => target.write(batch),
+    async (batch: readonly Statement[]) => {
+      for (const statement of batch) assertKeepsRows(statement);
+      return target.write(batch);
+    },
     { schema },
   );
+}
+
+/** What neither reads nor writes is refused as a write, with the reason. */
+function kindOf(sql: string): StatementKind {
+  const bare = sql.replaceAll(TEXTS_AND_COMMENTS, (found) => (/^[-/]/.test(found) ? ' ' : "''"));
+  if (READS.test(bare)) return 'read';
+  return /\breturning\b/i.test(bare) ? 'returning write' : 'write';
+}
+
+function assertKeepsRows({ sql, method }: Statement): void {
+  if (method === 'run' && kindOf(sql) !== 'write')
+    throw new Error(
+      'db.run() gives no rows, and this statement has some. Use db.all(), db.get() or db.values().',
+    );
 }
 
 function written(tx: SqliteTransaction, statement: Statement): Answer {
