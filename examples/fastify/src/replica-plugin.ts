@@ -1,6 +1,7 @@
 /**
  * A replica inside a Fastify service. It is there before the service listens, and closes when the
- * last request has been answered.
+ * last request has been answered. Fastify needs `pluginTimeout: 0`: it gives a plugin ten seconds,
+ * and a replica that creates a cluster from many rows may need more.
  */
 import { createReplica, type CreateReplicaOptions, type Replica } from '@antiphon/replica';
 import type { SqliteTransaction } from '@antiphon/sqlite';

@@ -20,8 +20,13 @@ if (ID === PRIMARY) {
   database.close();
 }
 
-// A connection whose request ends while the service closes keeps the process for so long.
-const app = fastify({ keepAliveTimeout: 1000 });
+const app = fastify({
+  // A connection whose request ends while the service closes keeps the process for so long.
+  keepAliveTimeout: 1000,
+  // A replica that joins may need long. Its own time limits say what is missing; that of Fastify,
+  // ten seconds, does not.
+  pluginTimeout: 0,
+});
 await app.register(replicaPlugin, {
   cluster: 'notes',
   id: ID,
