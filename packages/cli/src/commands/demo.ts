@@ -107,12 +107,12 @@ async function demo(options: DemoOptions, context: CommandContext): Promise<Exit
     exitCode = verified.outcome === 'equal' && verified.absent.length === 0 ? EXIT.ok : EXIT.failed;
     report(context, options, loaded, verified, cluster, replicas);
     if (options.once !== true) {
-      const command = ownCommand(cwd, context.env);
+      const command = ownCommand(contextFolder, context.env);
       const next = {
         replicas,
         topology,
         mode: update.mode,
-        cwd,
+        cwd: contextFolder,
         command,
         ...(ownFolder ? { folder: relative(cwd, folder) } : {}),
         primaryPid: cluster.processes[0]?.pid,

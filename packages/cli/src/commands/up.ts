@@ -202,9 +202,10 @@ function assertHasTables(file: string, cwd: string, given: boolean): void {
         context: { file },
       },
     );
+  const what = existsSync(file) ? `${shown} has no tables` : `There is no file ${shown}`;
   const message =
-    `${shown} has no tables: a cluster begins with those of its first replica. Name a database with --file, or create ` +
-    `some: \`sqlite3 ${shellWord(shown)} "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)"\`.`;
+    `${what}: a cluster begins with the tables of a database. Name one with --file, or create ` +
+    `one: \`sqlite3 ${shellWord(shown)} "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)"\`.`;
   throw new AntiphonError('BAD_OPTION', message, { context: { file } });
 }
 

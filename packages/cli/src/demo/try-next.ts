@@ -7,12 +7,13 @@ export interface TryNext {
   readonly replicas: readonly LocalReplica[];
   readonly topology: Topology;
   readonly mode: 'async' | 'sync';
+  /** Where the reader is to type it: what is shown counts from there. */
   readonly cwd: string;
-  /** How this user starts the command, like `npx antiphon`. */
+  /** How this user starts the command there, like `npx antiphon`. */
   readonly command: string;
   /** Of the process of the first one. */
   readonly primaryPid?: number | undefined;
-  /** Where that command finds the cluster without options; absent when it is the current folder. */
+  /** That folder as it is called from the current one; absent when it is the current one. */
   readonly folder?: string;
 }
 
@@ -35,7 +36,7 @@ export function tryNext({
   const killing =
     topology.mode === 'multi-primary' || primaryPid === undefined
       ? ['  kill -9 PID                  any replica of the list above: it is started again and catches up']
-      : endThePrimary({ pid: primaryPid, primary: first.id, file: shown(first.file), mode, command });
+      : endThePrimary({ pid: primaryPid, primary: first.id, file: shown(first.file), mode, command, where });
   if (mode === 'sync') {
     return [
       `Write through ${writable.id}, and read it at once from the file of ${reader.id}${where}:`,
@@ -51,7 +52,7 @@ export function tryNext({
     ];
   }
   return [
-    `Write into the file of ${writable.id} with the sqlite3 shell, and read it from the file of ${reader.id}:`,
+    `Write into the file of ${writable.id} with the sqlite3 shell, and read it from the file of ${reader.id}${where}:`,
     `  sqlite3 -cmd '.timeout 5000' ${shown(writable.file)} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
     `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
     `Or use the command${where}:`,
@@ -70,19 +71,20 @@ interface Ending {
   readonly file: string;
   readonly mode: 'async' | 'sync';
   readonly command: string;
+  readonly where: string;
 }
 
 /** With failover. In a synchronous cluster other programs write nothing that could be kept. */
-function endThePrimary({ pid, primary, file, mode, command }: Ending): readonly string[] {
+function endThePrimary({ pid, primary, file, mode, command, where }: Ending): readonly string[] {
   const history = `  ${command} status --history`;
   if (mode === 'sync')
     return [
-      `End the primary, ${primary}: another one takes its place, and ${primary} follows it when it is started again:`,
+      `End the primary, ${primary}: another one takes its place, and ${primary} follows it when it is started again${where}:`,
       `  kill -9 ${pid}`,
       history,
     ];
   return [
-    `End the primary, ${primary}: another one takes its place. What is written into its file after that is kept aside:`,
+    `End the primary, ${primary}: another one takes its place. What is written into its file after that is kept aside${where}:`,
     `  kill -9 ${pid}; sqlite3 -cmd '.timeout 5000' ${file} "UPDATE cities SET population = 0 WHERE name = 'Paris'"`,
     history,
     `  ${command} rescue list`,

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -136,6 +137,24 @@ describe('demo', () => {
     await demo.says(new RegExp(`${primary} follows eu-\\d\\. Its rescue ledger is empty`));
     expect((await antiphon(['verify'], { cwd: folder.path })).code).toBe(0);
     expect(sqlite3(file('eu-1'), 'SELECT name FROM cities WHERE id = 3039154').stdout).not.toBe('kept aside');
+  });
+
+  it('in a folder of its own, shows commands and files as they are called there', async () => {
+    // As in a checkout: the command is not on the PATH, as it is under npm.
+    const PATH = (process.env['PATH'] ?? '').split(':').filter((entry) => !entry.includes('node_modules'));
+    const demo = new RunningCommand(['demo', '--rows', '200', '--dir', 'here'], {
+      ...{ cwd: folder.path, env: { PATH: PATH.join(':'), ANTIPHON_COMMAND: '' } },
+    });
+    running.push(demo);
+    await demo.says('Ctrl-C stops everything');
+    const here = join(folder.path, 'here');
+    expect(demo.stdout).toMatch(/sqlite3 shell.* \(in here\):/);
+    const [, command = ''] = /\n {2}(.*) verify\n/.exec(demo.stdout) ?? [];
+    expect(execFileSync('sh', ['-c', `${command} verify`], { cwd: here, encoding: 'utf8' })).toMatch(
+      /^equal: /m,
+    );
+    const files = Array.from(demo.stdout.matchAll(/sqlite3 -cmd '[^']+' (\S+) /g), ([, name = '']) => name);
+    expect(new Set(files)).toEqual(new Set(['eu-1.db', 'eu-2.db']));
   });
 
   it('refuses a folder that no demo made, and touches nothing in it', async () => {

@@ -219,7 +219,12 @@ describe('init and up', () => {
     const where = { cwd: folder.path };
     const empty = await antiphon(['up', '--file', 'shop.db'], where);
     expect(empty.code).toBe(2);
-    expect(empty.stderr).toContain('has no tables');
+    expect(empty.stderr).toContain(
+      'There is no file shop.db: a cluster begins with the tables of a database',
+    );
+    sqlite3(path('empty.db'), 'PRAGMA user_version = 1');
+    const bare = await antiphon(['up', '--file', 'empty.db'], where);
+    expect(bare.stderr).toContain('empty.db has no tables');
 
     sqlite3(
       path('shop.db'),
