@@ -55,7 +55,9 @@ export function clientDatabase<S extends Schema>(
     ],
     write: async (statements) => {
       if (statements.some(({ method }) => method !== 'run'))
-        throw new Error('A write of a client returns no rows. Leave out returning(), and read afterwards.');
+        throw new Error(
+          'A write of a client returns no rows, and a batch is a write. Leave out returning() and reads, and read afterwards.',
+        );
       await client.execute(statements.map(({ sql, params }) => ({ sql, params })));
       return statements.map(() => ({ rows: [] }));
     },
