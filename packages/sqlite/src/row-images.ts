@@ -189,7 +189,9 @@ export class RowImages {
   conflicts(limit: number): readonly RescueConflict[] {
     const { columns, key, name } = this.table;
     const here = columns.map((_, column) => `r.${columnName(this.table, column)}`).join(', ');
-    const images = (['f', 'l'] as const).map((image) => `i.${image}, ${this.#columns(image, 'i.')}`).join(', ');
+    const images = (['f', 'l'] as const)
+      .map((image) => `i.${image}, ${this.#columns(image, 'i.')}`)
+      .join(', ');
     const rows = this.connection
       .statement(
         `SELECT ${images}, ${this.#isHere()}, ${here} FROM ${this.#joined()} ` +

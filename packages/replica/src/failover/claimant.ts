@@ -74,7 +74,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     const { store, health, clock, id } = this.scope;
     this.#awaitedSeq = Infinity;
     const { number, primary } = newestEpoch(store.state());
-    if (number > this.#from) return;
+    if (number > this.#from) return endPublishAlarm(health);
     if (!this.#mayClaim) {
       // Once it goes on, only this process can be the primary that the log names.
       if (primary === id) context.after(STOPPED_RETRY_MS, 'claim', undefined);
@@ -88,7 +88,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
       context.signal.throwIfAborted();
-      if (!(await this.#isWanted(number, context.signal))) return;
+      if (!(await this.#isWanted(number, context.signal))) return endPublishAlarm(health);
       // What was true when it began to ask need not be any more.
       if (!this.#mayClaim) return void context.self.tell('claim');
       this.#awaitedSeq =

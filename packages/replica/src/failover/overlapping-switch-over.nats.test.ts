@@ -98,6 +98,7 @@ describe('a hand-over of which nobody waits for the end', () => {
     fixture = await ClusterFixture.start();
     fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
     const a = await fixture.replica('a', { topology, failover: { mode: 'automatic' } });
+    await eventually('it has its lease', () => a.status().lifecycle === 'primary');
     const epoch = a.status().epoch?.number ?? 0;
     const late = { epoch, holdMs: 200, beforeMs: 0 };
     await expect(insideOf(a).replica.ask('handOver', late)).rejects.toMatchObject({ code: 'TIMEOUT' });

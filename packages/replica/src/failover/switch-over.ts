@@ -166,6 +166,7 @@ class SwitchOver {
     for (;;) {
       const { successor, obstacle, isPassing } = await lookAtSuccessor(this.scope, this.to, asking);
       if (obstacle === undefined) return successor;
+      this.#assertPrimary();
       const waitedMs = clock.monotonicMs() - sinceMs;
       const context = { cluster, replica: this.to };
       if (!isPassing || patienceMs === 0)
@@ -205,8 +206,9 @@ class SwitchOver {
       const timeoutMs = Math.max(1, beforeMs - this.scope.clock.monotonicMs()) + TURN_MS;
       return await this.replica.ask('handOver', request, { timeoutMs });
     } catch (thrown) {
-      // A turn that has begun all the same hands over to nobody: the next check takes it back.
-      this.replica.tell('release', this.#before);
+      // A turn that goes on hands over to nobody: the next check takes it back.
+      if (thrown instanceof AntiphonError && thrown.context['started'] === true)
+        this.replica.tell('release', this.#before);
       throw this.failing.takesBack
         ? this.#cameToNothing(thrown, `${this.scope.id} stays the primary.`)
         : thrown;
@@ -302,7 +304,9 @@ class SwitchOver {
   }
 
   #silent(): AntiphonError {
-    const { id, cluster } = this.scope;
+    const { id, cluster, closing } = this.scope;
+    if (closing.aborted)
+      return new AntiphonError('CLOSED', `${id} is closing, and does not see whether ${this.to} has begun.`);
     return new AntiphonError(
       'TIMEOUT',
       `The log names ${this.to} the primary, and it does not answer whether it has begun: it may be in a long write. ` +

@@ -57,7 +57,6 @@ export async function takeOver(
   assertTimeout(timeoutMs);
   assertFailover(scope);
   const waiting = { timeoutMs, ...(signal && { signal }) };
-  const untilMs = clock.monotonicMs() + timeoutMs;
   const newest = await log.lastOf(EPOCH_ORIGIN, signal);
   const newestSeq = newest?.seq ?? 0;
   await progress.until(() => positions.passed >= newestSeq || !health.replicating, {
@@ -75,7 +74,7 @@ export async function takeOver(
   });
   const before = newestEpoch(store.state()).number;
   if (!authority.current().mayWrite) {
-    await replica.ask('claim', { why, untilMs });
+    await replica.ask('claim', { why, untilMs: clock.monotonicMs() + timeoutMs });
     await progress.until(() => newestEpoch(store.state()).number > before || !health.replicating, {
       ...waiting,
       what: `the log has another epoch than ${before}`,
