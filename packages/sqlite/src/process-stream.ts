@@ -71,10 +71,14 @@ export class ProcessStream implements RowStream {
     return reply.rows;
   }
 
+  /** Whoever waits for rows gets none: ABORTED. */
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#ahead = undefined;
+    this.#waiting?.reject(
+      new AntiphonError('ABORTED', 'The stream was closed while its next rows were read.'),
+    );
     this.signal.removeEventListener('abort', this.#onAbort);
     endProgram(this.#process);
     // One that cannot be killed must not keep this process alive.

@@ -131,6 +131,42 @@ describe('a stream of rows', () => {
     expect(await end(a.stream(slow, [], { idleMs: 100 }))).toBe('all');
   });
 
+  describe('whose next row takes long', () => {
+    /** Large rows, and minutes until the third. */
+    const SLOW =
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000000000) ' +
+      'SELECT i, zeroblob(300000) AS z FROM n WHERE i < 3 OR i > 2000000000';
+    const soon = 10_000;
+
+    it('ends when its time is up, and with its signal', async () => {
+      const startedMs = performance.now();
+      const giving = new AbortController();
+      const [late, given] = [
+        end(a.stream(SLOW, [], { timeoutMs: 3000 })),
+        end(a.stream(SLOW, [], { signal: giving.signal })),
+      ];
+      setTimeout(() => giving.abort(), 3000);
+      expect(await late).toBe('TIMEOUT');
+      expect(await given).toBe('ABORTED');
+      expect(performance.now() - startedMs).toBeLessThan(soon);
+      await eventually('the snapshots are gone', isFree);
+    });
+
+    it('ends when the replica closes', async () => {
+      await using other = await ClusterFixture.start('other');
+      other.sql('b', SCHEMA);
+      const b = await other.replica('b');
+      const rows = b.stream(SLOW);
+      await rows.next();
+      const waiting = end(rows);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const startedMs = performance.now();
+      await b.close();
+      expect(await waiting).toBe('CLOSED');
+      expect(performance.now() - startedMs).toBeLessThan(soon);
+    });
+  });
+
   it('is one of a few', async () => {
     const open = [a.stream(MANY), a.stream(MANY)];
     for (const rows of open) await rows.next();

@@ -150,7 +150,10 @@ export class OpenStream {
       this.touch();
       if (rows === undefined) this.close();
       return rows;
-    } catch (error) {
+    } catch (thrown) {
+      // Why it was closed says more than that it was.
+      const { signal } = this.#deadline;
+      const error = signal.aborted ? abortError(signal, 'The stream was ended by its signal.') : thrown;
       this.#fail(error);
       throw error;
     }
