@@ -18,6 +18,11 @@ import { collated, columnName, keyBytesMayDiffer, type TrackedTable } from './lo
 /** First and last row, and how many there are of each kind. */
 type Group = readonly [first: number, last: number, size: number, suspects: number];
 
+interface SettleOptions {
+  readonly apart: boolean;
+  readonly unasked: boolean;
+}
+
 /** Captured rows from `first` to `last` that are one transaction now. */
 interface Join {
   readonly first: number;
@@ -59,7 +64,12 @@ export class NetEffect {
    * change of a row may not be what the row is: a BEFORE trigger may have changed it, and its cause
    * have taken that back or replaced the row.
    */
-  settle(table: TrackedTable, from: number, { apart, unasked }: { apart: boolean; unasked: boolean }): void {
+  settle(table: TrackedTable, from: number, how: SettleOptions): void {
+    for (const _ of this.steps(table, from, how));
+  }
+
+  /** The same, row by row: transactions of other programs may have changed any number. */
+  *steps(table: TrackedTable, from: number, { apart, unasked }: SettleOptions): Generator<void> {
     const { connection } = this;
     connection.db.exec(
       `CREATE TEMP TABLE IF NOT EXISTS _antiphon_net
@@ -76,10 +86,12 @@ export class NetEffect {
         'array',
       )
       .all() as Group[];
-    const joins = groups.flatMap((group): Join[] => {
+    const joins: Join[] = [];
+    for (const group of groups) {
       const kept = this.#settleGroup(table, group);
-      return kept === 'all' ? [] : [{ first: group[0], last: group[1], keepsLast: kept === 'last' }];
-    });
+      if (kept !== 'all') joins.push({ first: group[0], last: group[1], keepsLast: kept === 'last' });
+      yield;
+    }
     if (apart) this.#join(joins);
     connection
       .statement('DELETE FROM _antiphon_outbox WHERE seq IN (SELECT m.seq FROM temp._antiphon_net AS m)')

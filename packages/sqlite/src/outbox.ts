@@ -5,6 +5,7 @@ import { ADMITTING_SEQ } from './capture-triggers.js';
 import { mayLoseRowsUnseen, type TrackedTable } from './local-table.js';
 import { NetEffect } from './net-effect.js';
 import { settlePlainSuspects } from './plain-suspects.js';
+import type { Pace } from './pace.js';
 import { FIRST_CLAIM, OUTBOX_DELETE, OUTBOX_INSERT, OUTBOX_SUSPECT, OUTBOX_UPDATE } from './outbox-kinds.js';
 
 /** Rows read from the outbox at once: bounds memory, whatever the size of a transaction. */
@@ -204,10 +205,21 @@ export class Outbox {
    * effect. `apart`: these may be several transactions.
    */
   settle(from: number, apart = false): void {
+    for (const _ of this.#settling(from, apart));
+  }
+
+  /** The same in slices. */
+  async settlePaced(from: number, apart: boolean, pace: Pace): Promise<void> {
+    for (const _ of this.#settling(from, apart)) if (pace.due()) await pace.rest();
+  }
+
+  *#settling(from: number, apart: boolean): Generator<void> {
     if (this.undoable)
       for (const table of this.#suspected(from)) settlePlainSuspects(this.connection, table, from);
-    for (const table of this.#unsettled(from))
-      this.#netEffect.settle(table, from, { apart, unasked: this.#changedUnasked.has(table.id) });
+    for (const table of this.#unsettled(from)) {
+      const unasked = this.#changedUnasked.has(table.id);
+      yield* this.#netEffect.steps(table, from, { apart, unasked });
+    }
   }
 
   /**

@@ -179,7 +179,7 @@ export class Session {
     sealer.begin(state);
     if (outbox.isEmpty()) return;
     const times = new CapturedTimes(connection, this.clock.wallMs, state.rowVersions);
-    outbox.settle(0, times.spread);
+    await outbox.settlePaced(0, times.spread, pace);
     if (state.policy.certified === true) outbox.forgetClaims();
     const last = outbox.lastSeq();
     if (last === 0) return;
