@@ -56,6 +56,6 @@ function programPath(name: string): string {
   if (existsSync(path)) return path;
   throw new AntiphonError(
     'INTERNAL',
-    'The reader of @antiphon/sqlite is not built. Run `npm run build` first.',
+    'The reader of @antiphon/sqlite is missing. Install the packages with all of their files: a bundler has to leave them external. In a checkout, run `npm run build`.',
   );
 }

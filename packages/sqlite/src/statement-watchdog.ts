@@ -98,6 +98,6 @@ function programPath(): string {
   if (existsSync(path)) return path;
   throw new AntiphonError(
     'INTERNAL',
-    'The watchdog of @antiphon/sqlite is not built. Run `npm run build` first.',
+    'The watchdog of @antiphon/sqlite is missing. Install the packages with all of their files: a bundler has to leave them external. In a checkout, run `npm run build`.',
   );
 }

@@ -47,9 +47,10 @@ const STREAM_REPLICAS: OptionKind = {
 const REQUIRED = ['cluster', 'id', 'servers', 'store'];
 
 /**
- * Connects to NATS and starts a replica. Resolves when it takes writes; it may still be behind the
- * log (see `caughtUp`). The first replica of a cluster creates it with its tables and rows; one
- * that starts with an empty file gets them. `close` also closes the connection.
+ * Connects to NATS and starts a replica. Resolves when writes can be called, the first of which
+ * may wait for a lease; it may still be behind the log (see `caughtUp`). The first replica of a
+ * cluster creates it with its tables and rows; one that starts with an empty file gets them.
+ * `close` also closes the connection.
  *
  * @throws AntiphonError ACCESS_DENIED when NATS refuses the login or something that a replica needs
  *   (once it runs, that is an alarm in `status`), LOG_UNAVAILABLE when NATS does not answer in

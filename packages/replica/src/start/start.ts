@@ -37,8 +37,9 @@ const SUPERVISION: Supervision = {
 
 /**
  * Starts a replica on ports of your choice, for example the in-memory ones of `@antiphon/testing`;
- * most programs call `createReplica`. Resolves when it takes writes; it may still be behind the log
- * (see `caughtUp`). `release` is called when it closes.
+ * most programs call `createReplica`. Resolves when writes can be called, the first of which may
+ * wait for a lease; it may still be behind the log (see `caughtUp`). `release` is called when it
+ * closes.
  *
  * @throws AntiphonError LOG_UNAVAILABLE when the log does not answer in time, TIMEOUT when the
  * cluster has not been created, CLUSTER_MISMATCH, STORE_CONTENT, UNSUPPORTED_TABLE,
