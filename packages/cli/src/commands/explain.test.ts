@@ -3,11 +3,19 @@ import { expect, it } from 'vitest';
 import type { Terminal } from '../output/terminal.js';
 import { createProgram } from '../program.js';
 
-async function explain(...args: readonly string[]): Promise<string> {
+/** To a pipe. */
+function explain(...args: readonly string[]): Promise<string> {
+  return explainOn({ interactive: false }, ...args);
+}
+
+async function explainOn(place: Partial<Terminal>, ...args: readonly string[]): Promise<string> {
   let text = '';
   const program = createProgram({
     context: (json) => ({
-      terminal: { json, color: false, out: (part: string) => void (text += part) } as unknown as Terminal,
+      terminal: {
+        ...{ json, color: false, out: (part: string) => void (text += part) },
+        ...place,
+      } as unknown as Terminal,
       env: {},
       cwd: '/',
       signal: new AbortController().signal,
@@ -36,6 +44,18 @@ it('takes what `antiphon status` names, several at once, in whatever case', asyn
   expect(await explain('CONFLICT')).toBe(
     `The error CONFLICT\n\n- Means: ${ERROR_CODES.CONFLICT.means}\n- Do: ${ERROR_CODES.CONFLICT.do}\n`,
   );
+});
+
+it('keeps to the width of a terminal, and leaves what is seen as it is', async () => {
+  const names = [...ALARMS, 'no-nats', 'away', 'STORE_FULL'];
+  for (const name of names) {
+    const lines = (await explainOn({ interactive: true, columns: 60 }, name)).split('\n');
+    for (const line of lines)
+      if (!line.startsWith('    ') && line.trim().includes(' '))
+        expect(line.length, line).toBeLessThanOrEqual(60);
+    const words = (text: string): string => text.split(/\s+/).join(' ');
+    expect(words(lines.join('\n'))).toBe(words(await explain(name)));
+  }
 });
 
 it('lists what it knows, and suggests what was meant', async () => {

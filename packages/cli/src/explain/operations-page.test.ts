@@ -29,7 +29,7 @@ it('shows one in a terminal: what is seen stands apart, and links say where they
     '  [lost-log.md](lost-log.md).',
   ].join('\n');
   const section = { kind: 'alarm', name: 'log', anchor: 'alarm-log', text } as const;
-  expect(sectionText(section, { color: false })).toBe(
+  expect(sectionText(section, { color: false, interactive: false, columns: 80 })).toBe(
     [
       'The alarm log',
       '',
