@@ -121,11 +121,12 @@ function withWrongCopies(): (log: Log) => Log {
 }
 
 /**
- * Until something shows it, such a replica passes and acknowledges what it has not; and what was
- * published again for it stands at another place for it than for the others.
+ * Until something shows it, such a replica passes and acknowledges what it has not, and a strong
+ * read of it misses that; and what was published again for it stands at another place for it than
+ * for the others.
  */
 function seenBefore({ invariant, message }: Violation): boolean {
-  return ['I1', 'I6'].includes(invariant) || message.startsWith('outcome ');
+  return ['I1', 'I6', 'I12'].includes(invariant) || message.startsWith('outcome ');
 }
 
 /** Passes over what came too late, and has the only copy of what a power loss took. */
