@@ -2,6 +2,7 @@ import { AntiphonError } from '@antiphon/core';
 import type { Database, RowForm, Statement } from './driver/driver.js';
 import { isBusy, isFull, storeError } from './errors.js';
 import { openError } from './open-error.js';
+import { LOG_LIMIT_BYTES } from './reading-pause.js';
 import { PROCESS, type Surroundings } from './surroundings.js';
 
 export interface ConnectionOptions {
@@ -129,6 +130,8 @@ export class Connection {
     // A longer log saves a tenth of a bulk load; where every commit waits for the disk it costs
     // more than it saves.
     db.exec(`PRAGMA wal_autocheckpoint = ${synchronous === 'full' ? 1000 : 4000}`);
+    // What a large transaction, or reads without a pause, have made of it is given back.
+    db.exec(`PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES}`);
   }
 
   get surroundings(): Surroundings {

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as immediate } from 'node:timers/promises';
@@ -48,6 +48,42 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+describe('reads that overlap without a pause', () => {
+  const LIMIT = 1024 * 1024;
+  /** Some tenths of a second each. */
+  const LONG =
+    'SELECT count(*) FROM t, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) SELECT i FROM n)';
+
+  /** How large the write-ahead log is after some seconds of reads and writes. */
+  async function logBytes(logLimitBytes: number): Promise<number> {
+    const file = database(1);
+    const reader = new Reader({ file, most: 2, kept: 2, logLimitBytes });
+    readers.push(reader);
+    const writer = openDatabase(file);
+    writer.exec(
+      `PRAGMA synchronous = OFF; PRAGMA journal_size_limit = ${LIMIT}; CREATE TABLE w (id INTEGER PRIMARY KEY, v)`,
+    );
+    let isOver = false;
+    const reading = Array.from({ length: 4 }, async () => {
+      while (!isOver) await query(reader, LONG);
+    });
+    for (const untilMs = performance.now() + 7000; performance.now() < untilMs;) {
+      writer.exec('INSERT OR REPLACE INTO w SELECT abs(random()) % 50, randomblob(50000)');
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    isOver = true;
+    await Promise.all(reading);
+    const { size } = statSync(`${file}-wal`);
+    writer.close();
+    return size;
+  }
+
+  it('let SQLite begin its write-ahead log anew', { timeout: 60_000 }, async () => {
+    expect(await logBytes(Infinity)).toBeGreaterThan(10 * LIMIT);
+    expect(await logBytes(LIMIT)).toBeLessThan(10 * LIMIT);
+  });
+});
 
 describe('a reading process', () => {
   it('is one for one read after the other, and another one only while the first is busy', async () => {

@@ -3,6 +3,7 @@ import { ReaderChild, type Reading } from './reader-child.js';
 import { programsGone } from './reading-program.js';
 import { storeClosed } from './errors.js';
 import type { ReadRequest, ReadResult } from './reader-protocol.js';
+import { ReadingPause } from './reading-pause.js';
 
 /** Reads that wait for a free process; more are refused with OVERLOADED. */
 const MAX_WAITING = 1000;
@@ -13,6 +14,8 @@ const BATCH_MS = 2;
 const MOST_AT_ONCE = 64;
 /** The weight of the newest read in the moving average of what one takes. */
 const NEWEST_SHARE = 0.1;
+/** How often it is looked whether reads may go on. */
+const PAUSE_LOOK_MS = 20;
 /** A process beyond those that are kept ends after so long without work. */
 const IDLE_MS = 30_000;
 
@@ -22,6 +25,8 @@ export interface ReaderOptions {
   readonly most: number;
   /** Processes that stay, once they were started, for the next read. */
   readonly kept: number;
+  /** Of SQLite's write-ahead log, beyond which reads pause for a moment. */
+  readonly logLimitBytes?: number;
 }
 
 interface Waiting extends Reading {
@@ -53,8 +58,12 @@ export class Reader {
   #averageMs = BATCH_MS;
   #isDispatching = false;
   #closed = false;
+  readonly #pause: ReadingPause;
+  #pausing: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: ReaderOptions) {}
+  constructor(private readonly options: ReaderOptions) {
+    this.#pause = new ReadingPause(options.file, options.logLimitBytes);
+  }
 
   /** Of the processes that run now. */
   get pids(): readonly number[] {
@@ -113,12 +122,23 @@ export class Reader {
   }
 
   #dispatch(): void {
+    if (this.#waiting.length > 0 && this.#isPausing()) return;
     while (this.#waiting.length > 0) {
       const member = this.#free();
       if (member === undefined) break;
       this.#run(member, this.#waiting.splice(0, this.#atOnce()));
     }
     this.#mindWaiting();
+  }
+
+  #isPausing(): boolean {
+    clearTimeout(this.#pausing);
+    const isIdle = [...this.#members].every(({ child }) => child.isIdle);
+    if (!this.#pause.isOn(isIdle)) return false;
+    this.#pausing = setTimeout(() => {
+      if (!this.#closed) this.#dispatch();
+    }, PAUSE_LOOK_MS);
+    return true;
   }
 
   /** Each message to a process and back costs more than a short read does. */
@@ -221,6 +241,7 @@ export class Reader {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#impatience);
+    clearTimeout(this.#pausing);
     for (const { reject } of this.#waiting.splice(0)) reject(storeClosed());
     const children = [...this.#members].map(({ child }) => child);
     for (const child of children) child.kill(storeClosed);
