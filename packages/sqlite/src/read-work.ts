@@ -164,7 +164,8 @@ function* rowsOf(
       }
       const bytes = texts?.next().value as Value[] | undefined;
       if (isDoubtful && bytes !== undefined) restoreTexts(values, bytes);
-      for (const [column, value] of values.entries()) values[column] = canonical(value);
+      for (let column = 0; column < values.length; column++)
+        values[column] = canonical(values[column] as Value);
       yield values;
       index++;
     }

@@ -41,7 +41,8 @@ export function tryNext({
     return [
       `Write through ${writable.id}, and read it at once from the file of ${reader.id}${where}:`,
       `  ${command} exec --replica ${writable.id} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
-      `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
+      `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM ` +
+        `cities WHERE name = 'Paris'"`,
       'Wait for fewer acknowledgements, ask what became of a write, read what was acknowledged anywhere:',
       `  ${command} exec --replica ${writable.id} --acks majority "DELETE FROM cities WHERE country = 'AQ'"`,
       `  ${command} outcome ${first.id}:1`,
@@ -53,12 +54,15 @@ export function tryNext({
   }
   return [
     `Write into the file of ${writable.id} with the sqlite3 shell, and read it from the file of ${reader.id}${where}:`,
-    `  sqlite3 -cmd '.timeout 5000' ${shown(writable.file)} "UPDATE cities SET population = population + 1 WHERE name = 'Paris'"`,
-    `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM cities WHERE name = 'Paris'"`,
+    `  sqlite3 -cmd '.timeout 5000' ${shown(writable.file)} "UPDATE cities SET population = population + ` +
+      `1 WHERE name = 'Paris'"`,
+    `  sqlite3 -cmd '.timeout 5000' ${shown(reader.file)} "SELECT id, name, country, population FROM ` +
+      `cities WHERE name = 'Paris'"`,
     `Or use the command${where}:`,
     `  ${command} status`,
     `  ${command} exec --replica ${writable.id} "DELETE FROM cities WHERE country = 'AQ'"`,
-    `  ${command} query --replica ${reader.id} "SELECT country, count(*) AS cities FROM cities GROUP BY country ORDER BY 2 DESC LIMIT 5"`,
+    `  ${command} query --replica ${reader.id} "SELECT country, count(*) AS cities FROM cities GROUP BY ` +
+      `country ORDER BY 2 DESC LIMIT 5"`,
     `  ${command} changes`,
     `  ${command} verify`,
     ...killing,
@@ -79,12 +83,14 @@ function endThePrimary({ pid, primary, file, mode, command, where }: Ending): re
   const history = `  ${command} status --history`;
   if (mode === 'sync')
     return [
-      `End the primary, ${primary}: another one takes its place, and ${primary} follows it when it is started again${where}:`,
+      `End the primary, ${primary}: another one takes its place, and ${primary} follows it when it is ` +
+        `started again${where}:`,
       `  kill -9 ${pid}`,
       history,
     ];
   return [
-    `End the primary, ${primary}: another one takes its place. What is written into its file after that is kept aside${where}:`,
+    `End the primary, ${primary}: another one takes its place. What is written into its file after that ` +
+      `is kept aside${where}:`,
     `  kill -9 ${pid}; sqlite3 -cmd '.timeout 5000' ${file} "UPDATE cities SET population = 0 WHERE name = 'Paris'"`,
     history,
     `  ${command} rescue list`,

@@ -94,11 +94,11 @@ export interface ResendAnswer {
 
 /**
  * To become the primary. What is wanted now need not be any more when the log answers again, so
- * these are looked at before each record.
+ * all but `ending` is looked at before each record.
  */
 export interface ClaimRequest {
   readonly why: EpochReason;
-  /** Only while that is the newest epoch here. */
+  /** Only if that is the newest epoch here when it is asked. */
   readonly ending?: number;
   /** Only from this primary, and while it says that its epoch has not begun there. */
   readonly unlessBegun?: string;
