@@ -248,6 +248,16 @@ describe('acknowledgements', () => {
     expect((await next.promise).acks).toMatchObject({ by: ['a', 'b', 'c'], reached: true });
   });
 
+  it('I6: the process that runs counts, also after the one that it replaced was heard once more', () => {
+    const bench = new Bench();
+    bench.record(['a', 'b'], ['a', 'b']);
+    for (const instance of ['first', 'second', 'first', 'second']) bench.acker.runs('b', instance);
+    bench.ack('b', 5, { instance: 'first' });
+    expect(bench.write('all', 5).settled, 'of the one before').toBe(false);
+    bench.ack('b', 5, { instance: 'second' });
+    expect(bench.write('all', 5).settled).toBe(true);
+  });
+
   it('I6: an older acknowledgement takes nothing back, and a stranger has none', () => {
     const bench = new Bench();
     bench.record(['a', 'b'], ['a', 'b']);

@@ -115,7 +115,9 @@ export class Acker {
   runs(member: string, instance: string): void {
     const running = this.#running.get(member);
     if (running?.instance === instance) return;
-    const before = running === undefined ? [] : [...running.before, running.instance].slice(-MOST_BEFORE);
+    // One that was replaced may be heard once more, before it sees that and ends.
+    const others = [...(running?.before ?? []), ...(running === undefined ? [] : [running.instance])];
+    const before = others.filter((one) => one !== instance).slice(-MOST_BEFORE);
     this.#running.set(member, { instance, before, sinceMs: this.options.clock.monotonicMs() });
     this.#acked.delete(member);
   }
