@@ -1,4 +1,11 @@
-import type { Topology } from '@antiphon/core';
+import {
+  AntiphonError,
+  type AppendRequest,
+  type AppendResult,
+  EPOCH_ORIGIN,
+  type Log,
+  type Topology,
+} from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, expect, it } from 'vitest';
 import { insideOf } from '../replica/inside.js';
@@ -56,4 +63,35 @@ it('I9: claims no role of a lease that another replica has taken since', async (
   await pause(CLAIMED_MS);
   await a.execute([{ sql: 'INSERT INTO t VALUES (2)' }]);
   expect([epoch(a), epoch(b)]).toEqual([before, before]);
+});
+
+it('I9: goes on where the log names this replica, also when the time of a call is over', async () => {
+  fixture = await ClusterFixture.start();
+  fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+  let isSilent = false;
+  const log = (real: Log): Log =>
+    new Proxy(real, {
+      get(target, name) {
+        if (name === 'append')
+          return (request: AppendRequest, settle: (result: AppendResult) => void): void => {
+            if (!isSilent || request.origin !== EPOCH_ORIGIN) return target.append(request, settle);
+            settle({ type: 'unknown', error: new AntiphonError('LOG_UNAVAILABLE', 'The log is silent.') });
+          };
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+  const a = await fixture.replicaWith({ log }, 'a', { topology, failover: { mode: 'manual' } });
+  const b = await fixture.replica('b', { topology, failover: { mode: 'manual' } });
+  await a.execute([{ sql: 'INSERT INTO t VALUES (1)' }]);
+  const before = epoch(a);
+  isSilent = true;
+  await expect(a.switchOver('b', { timeoutMs: 500 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+  // Instead of the claim that takes the hand-over back.
+  await claim(a, { why: 'forced', untilMs: insideOf(a).scope.clock.monotonicMs() + 100 });
+  await pause(CLAIMED_MS);
+  isSilent = false;
+  await eventually('it is the primary again', () => a.status().lifecycle === 'primary');
+  expect(a.status().epoch).toMatchObject({ number: before + 1, primary: 'a', why: 'restart' });
+  await eventually('b knows', () => epoch(b) === before + 1);
 });

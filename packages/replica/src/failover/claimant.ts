@@ -88,6 +88,8 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       // A record for an epoch that the log has passed is none.
       const newestSeq = await this.#newestSeq(context.signal);
       context.signal.throwIfAborted();
+      // Whose call is over, the primary that the log names still has to claim, as after a start.
+      if (primary !== id && this.#isLate) return endPublishAlarm(health);
       if (!(await this.#isWanted(number, context.signal))) return endPublishAlarm(health);
       // What was true when it began to ask need not be any more.
       if (!this.#mayClaim) return void context.self.tell('claim');
@@ -130,11 +132,14 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     );
   }
 
+  /** Whoever called for it waits no longer. */
+  get #isLate(): boolean {
+    return this.scope.clock.monotonicMs() > (this.claimed.untilMs ?? Infinity);
+  }
+
   /** Asked before each record: it is claimed until the log answers, and that may take minutes. */
   async #isWanted(epoch: number, signal: AbortSignal): Promise<boolean> {
-    const { withLease, untilMs = Infinity } = this.claimed;
-    if (this.scope.clock.monotonicMs() > untilMs) return false;
-    if (withLease === true && !(await this.#hasLease(signal))) return false;
+    if (this.claimed.withLease === true && !(await this.#hasLease(signal))) return false;
     return !(await this.#hasBegun(epoch, signal));
   }
 
@@ -187,7 +192,7 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     const hasTail = counterOf(state.vector, id) > publishedCounter;
     return {
       epoch: newestEpoch(state).number + 1,
-      ...{ primary: id, instance, by: id, why: this.claimed.why, leaves },
+      ...{ primary: id, instance, by: id, why: this.#isLate ? 'restart' : this.claimed.why, leaves },
       // A tail that is kept goes on with its counters; else whatever was ever given is spent.
       after: hasTail ? publishedCounter : lastCounter,
       // What it had before it read the log to the end is what it has published.
