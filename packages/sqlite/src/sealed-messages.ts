@@ -60,7 +60,7 @@ export function isSealed(
 export function readSealed(
   connection: Connection,
   after: { readonly counter: number; readonly part: number },
-  maxBytes: number,
+  { maxBytes, upTo = Infinity }: { readonly maxBytes: number; readonly upTo?: number },
 ): SealedMessage[] {
   const select = connection.statement(
     `SELECT first_counter AS firstCounter, last_counter AS lastCounter, part, last, data FROM _antiphon_sealed
@@ -76,6 +76,7 @@ export function readSealed(
     after.part,
   ) as IterableIterator<SealedRow>;
   for (const row of rows) {
+    if (row.lastCounter > upTo) break;
     bytes += row.data.length;
     if (messages.length > 0 && bytes > maxBytes) break;
     messages.push({ ...row, last: row.last !== 0 });
@@ -86,7 +87,7 @@ export function readSealed(
 /** One message at a time. */
 export function* sealedBatches(connection: Connection, after: number): Generator<Batch> {
   for (let from = { counter: after, part: Number(PARTS_PER_COUNTER - 1n) }; ;) {
-    const [message] = readSealed(connection, from, 1);
+    const [message] = readSealed(connection, from, { maxBytes: 1 });
     if (message === undefined) return;
     from = { counter: message.lastCounter, part: message.part };
     yield* decodeBatches(message.data);

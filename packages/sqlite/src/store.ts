@@ -353,16 +353,15 @@ export class SqliteStore implements Store<SqliteTransaction> {
     maxBytes: number,
   ): Promise<readonly SealedMessage[]> {
     const recent = this.#state.recent.take({ lastCounter: after.counter, part: after.part }, maxBytes);
+    // A transaction that gives way while it seals has messages there that may yet be undone.
+    const upTo = this.#state.get().lastCounter;
     return this.#read(
       'Cannot read sealed messages',
-      ({ writer }) => recent ?? readSealed(writer, after, maxBytes),
+      ({ writer }) => recent ?? readSealed(writer, after, { maxBytes, upTo }),
     );
   }
 
-  /**
-   * On the writing connection; an open group stores nothing that is read like this before it
-   * commits.
-   */
+  /** On the writing connection, where an open group stores nothing of this before it commits. */
   async #read<T>(what: string, read: (session: Session) => T | Promise<T>): Promise<T> {
     const session = this.#installed();
     try {
