@@ -1,6 +1,7 @@
 import { foldName, INDEX_KEY_RULE, REQUESTS_TABLE } from '@antiphon/core';
 import { conversionObstacle, referencesIn, type References } from './converted-keys.js';
 import type { Connection } from './connection.js';
+import { defaultExpression } from './default-value.js';
 import { isMetadataName, METADATA_PREFIX, quoteName } from './identifiers.js';
 import type {
   Affinity,
@@ -255,7 +256,7 @@ function inspectTable(connection: Connection, listed: ListedTable, references: R
     declaredType: column.type,
     affinity: affinityOf(column.type, listed.strict !== 0),
     notNull: column.notnull !== 0,
-    ...(column.dflt_value === null ? {} : { defaultSql: column.dflt_value }),
+    ...(column.dflt_value === null ? {} : { defaultSql: defaultExpression(column.dflt_value) }),
   }));
   const ordered = plain
     .map(({ pk }, column) => ({ pk, column }))

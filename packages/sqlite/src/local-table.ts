@@ -9,7 +9,7 @@ export interface LocalColumn {
   readonly declaredType: string;
   readonly affinity: Affinity;
   readonly notNull: boolean;
-  /** SQL text of the default; absent when there is none. */
+  /** An expression for any place; absent when there is none. */
   readonly defaultSql?: string;
 }
 

@@ -287,6 +287,24 @@ describe('I3, I10: a rewind undoes, to the byte,', () => {
     });
   });
 
+  it('a row whose key REPLACE gives by a default that is written as a name', async () => {
+    await primary(`
+      CREATE TABLE p (k TEXT NOT NULL DEFAULT "en" PRIMARY KEY, v);
+      CREATE TABLE c (a TEXT NOT NULL DEFAULT active, b TEXT NOT NULL DEFAULT ('x' -- of old
+        ), active, PRIMARY KEY (a, b)) WITHOUT ROWID;
+      CREATE TABLE u (a TEXT NOT NULL DEFAULT "" UNIQUE, v);
+      INSERT INTO p VALUES ('en', 'old'), ('y', 'other');
+      INSERT INTO c VALUES ('active', 'x', 'old'), ('y', 'x', 'other');
+      INSERT INTO u VALUES ('', 'old'), ('y', 'other')`);
+    await undoesAndRepeats(async () => {
+      await write(
+        `INSERT OR REPLACE INTO p VALUES (NULL, 'new')`,
+        `INSERT OR REPLACE INTO c VALUES (NULL, NULL, 'new'), ('z', NULL, 'more')`,
+      );
+      outside.exec(`INSERT OR REPLACE INTO u VALUES (NULL, 'new'); INSERT INTO u VALUES ('z', 'more')`);
+    });
+  });
+
   it('a row that foreign-key actions change under its new key', async () => {
     await primary(`
       CREATE TABLE t (k REAL PRIMARY KEY, u, r REFERENCES t ON DELETE SET NULL ON UPDATE SET NULL) WITHOUT ROWID;

@@ -1,6 +1,6 @@
 import type { Connection } from './connection.js';
 import { quoteName } from './identifiers.js';
-import { tokenize } from './trigger-guard.js';
+import { nameOf, tokenize } from './trigger-guard.js';
 
 type Token = ReturnType<typeof tokenize>[number];
 
@@ -157,11 +157,4 @@ function isWord(token: Token | undefined, word: string): boolean {
 
 function plainWord(token: Token): string {
   return token.quoted ? '' : token.text.toUpperCase();
-}
-
-function nameOf({ text, quoted }: Token): string {
-  if (!quoted) return text;
-  const [quote = ''] = text;
-  const inner = text.slice(1, -1);
-  return quote === '[' ? inner : inner.replaceAll(quote + quote, quote);
 }

@@ -55,6 +55,14 @@ export function tokenize(sql: string): Token[] {
   return tokens;
 }
 
+/** Without its quotes. */
+export function nameOf({ text, quoted }: Token): string {
+  if (!quoted) return text;
+  const [quote = ''] = text;
+  const inner = text.slice(1, -1);
+  return quote === '[' ? inner : inner.replaceAll(quote + quote, quote);
+}
+
 function isWord(token: Token | undefined, word: string): boolean {
   return token !== undefined && !token.quoted && token.text.toUpperCase() === word;
 }
