@@ -38,6 +38,7 @@ export interface SyncWriteOptions {
  * latest, or when its group is decided if its function has begun to run by then.
  */
 export class SyncWrite {
+  place = -1;
   readonly promise: Promise<WriteResult<unknown>>;
   readonly acks: AckLevel;
   readonly trace: SpanContext | undefined;

@@ -78,6 +78,7 @@ interface Deps {
  * id until an answer is certain or the time is up: the primary writes it once.
  */
 export class Forwarding {
+  place = -1;
   readonly #startedMs: number;
   /** Names this one: the request may have others, from here and elsewhere. */
   readonly #call: string;

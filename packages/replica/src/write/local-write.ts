@@ -12,6 +12,7 @@ export interface LocalWriteOptions {
  * a moment later would make callers write twice.
  */
 export class LocalWrite<T> {
+  place = -1;
   readonly #untilMs: number;
   readonly #timer: Timer;
   readonly #signal: AbortSignal | undefined;

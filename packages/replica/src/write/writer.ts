@@ -15,6 +15,7 @@ import {
 } from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
 import { needsSync } from '../config/needs-sync.js';
+import { Bag } from '../wait/bag.js';
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import { idFrom } from '../config/ids.js';
 import { whyUnfit } from '../state/unfit.js';
@@ -52,9 +53,9 @@ export class Writer<Tx> {
    * Not decided yet; bounded by `waitingWrites` for those that wait, and by the acknowledgements
    * for the others.
    */
-  readonly #open = new Set<Pick<SyncWrite, 'giveUp'>>();
+  readonly #open = new Bag<SyncWrite | LocalWrite<unknown>>();
   /** On their way to the primary, and their answers. */
-  readonly #forwarded = new Set<Forwarding>();
+  readonly #forwarded = new Bag<Forwarding>();
   readonly #requests: Requests;
 
   constructor(
