@@ -230,11 +230,9 @@ describe('a switchover that does not come about', () => {
     expect(a.status()).toMatchObject({ lifecycle: 'primary', rescued: 0, epoch: { number: 1 } });
   });
 
-  it('I7, I15: is taken back when the log does not answer, and a late hand-over counts for nobody', async () => {
-    fixture = await ClusterFixture.start();
-    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
-    const late: (() => void)[] = [];
-    const log = (real: Log): Log =>
+  /** Of a hand-over its record waits in `late`. */
+  function delaying(late: (() => void)[]): (real: Log) => Log {
+    return (real) =>
       new Proxy(real, {
         get(target, name) {
           if (name === 'append')
@@ -246,7 +244,40 @@ describe('a switchover that does not come about', () => {
           return typeof value === 'function' ? (value.bind(target) as unknown) : value;
         },
       });
-    const a = await fixture.replicaWith({ log }, 'a', options);
+  }
+
+  it.each(MODES)('I7: keeps transactions waiting until it is decided who writes, %o', async (update) => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const late: (() => void)[] = [];
+    const a = await fixture.replicaWith({ log: delaying(late) }, 'a', { ...options, update });
+    const b = await fixture.replica('b', { ...options, update });
+    await write(a, 1);
+    const insert = (id: number): Promise<unknown> =>
+      a.transaction((tx) => tx.run('INSERT INTO t VALUES (?, ?)', [id, 'a']));
+    const back = expect(a.switchOver('b', { timeoutMs: 500 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await eventually('it drains', () => a.status().lifecycle === 'draining');
+    await Promise.all([back, insert(2)]);
+    await eventually('it is the primary again', () => a.status().lifecycle === 'primary');
+    await write(a, 3);
+    const over = a.switchOver('b');
+    await eventually('it drains again', () => a.status().lifecycle === 'draining' && late.length === 2);
+    const told = expect(insert(4)).rejects.toMatchObject({
+      ...{ code: 'NOT_WRITABLE', retriable: false, context: { primary: 'b' } },
+    });
+    late[1]?.();
+    await Promise.all([over, told]);
+    await write(a, 5);
+    const sql = 'SELECT id FROM t ORDER BY id';
+    const rows = await b.query<{ id: number }>(sql, [], { consistency: 'strong', integers: 'number' });
+    expect(rows.map(({ id }) => id)).toEqual([1, 2, 3, 5]);
+  });
+
+  it('I7, I15: is taken back when the log does not answer, and a late hand-over counts for nobody', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    const late: (() => void)[] = [];
+    const a = await fixture.replicaWith({ log: delaying(late) }, 'a', options);
     const b = await fixture.replica('b', options);
     await write(a, 1);
     await eventually('b has it', async () => (await rowsOf(b, 't')).includes('1'));

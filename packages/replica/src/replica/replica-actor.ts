@@ -214,10 +214,12 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     const { authority, health, progress } = this.scope;
     if (authority.current().epoch === this.#term?.epoch) return;
     await this.#term?.end();
+    const waiting = authority.current().mayWrite ? this.#committer?.handOn() : undefined;
     this.#depose();
     this.#sealing.over();
     health.reignEnded();
     this.#enter(context);
+    this.#committer?.take(waiting ?? []);
     health.handle('entered');
     progress.moved();
     logRole(this.scope);
@@ -323,7 +325,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
     await this.#follow(context);
     const more = context.takeWaiting('submit', this.scope.limits.writeGroup - 1);
     const writes = [write, ...more.map(({ request }) => request)];
-    if (!this.#mayWrite || this.#committer === undefined)
+    const isHeld = this.#hold.isOn && this.scope.authority.current().mayWrite;
+    if (!(this.#mayWrite || isHeld) || this.#committer === undefined)
       for (const refused of writes) refused.reject(this.#notWritable());
     // Answered for the mailbox; the callers are told by the write itself.
     for (const message of more) message.reply(undefined);
@@ -372,11 +375,8 @@ export class ReplicaActor implements Behaviour<ReplicaProtocol> {
   }
 
   #refuseHeld(): NoReply {
-    const error = this.#notWritable();
-    return this.#held
-      .splice(0)
-      .map((message) => message.reject(error))
-      .at(-1) as NoReply;
+    const refused = this.#held.splice(0).map((message) => message.reject(this.#notWritable()));
+    return refused.at(-1) as NoReply;
   }
 
   async #commit(group: readonly Received<ReplicaProtocol, 'write'>[]): Promise<Committed> {

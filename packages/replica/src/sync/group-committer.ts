@@ -109,6 +109,11 @@ export class GroupCommitter {
     this.#queue.take(writes);
   }
 
+  /** What waits is written in the next epoch of this replica. */
+  handOn(): readonly SyncWrite[] {
+    return this.#queue.takeAll();
+  }
+
   /** Makes sure that no earlier attempt can ever take this counter any more. */
   noOpGroup(counter: number): void {
     this.#tell({ type: 'use-up', counter });

@@ -34,6 +34,10 @@ export class WriteQueue {
     this.#writes.push(...writes.slice(0, room));
   }
 
+  takeAll(): readonly SyncWrite[] {
+    return this.#writes.splice(0);
+  }
+
   /** They were here before, and nothing of them is anywhere. */
   putBack(writes: readonly SyncWrite[]): void {
     for (const write of writes) write.undone();
