@@ -43,3 +43,16 @@ it('writes every value exactly as it was, and changes only what is as before', (
   expect(shown()).toBeUndefined();
   expect(change({ before: VALUES, after: VALUES })).toBe('');
 });
+
+it('compares texts byte by byte, whatever the collation of their column', () => {
+  const db = new DatabaseSync(':memory:');
+  db.exec('CREATE TABLE t (a TEXT COLLATE NOCASE, b TEXT COLLATE RTRIM)');
+  db.exec("INSERT INTO t VALUES ('A', 'b ')");
+  const of = { table: 't', op: 'update', columns: ['a', 'b'], key: [1n] } as const;
+  const run = (before: Row): void => db.exec([...changeSql({ ...of, before })].join(''));
+  run(['a', 'b ']);
+  run(['A', new TaggedValue('raw-text', new Uint8Array([98]))]);
+  expect(db.prepare('SELECT a FROM t').all()).toHaveLength(1);
+  run(['A', 'b ']);
+  expect(db.prepare('SELECT a FROM t').all()).toHaveLength(0);
+});

@@ -41,7 +41,13 @@ function* assigned(
   for (const [place, index] of indexes.entries()) {
     yield `${place > 0 ? between : ''}${names[index] ?? ''}${is}`;
     yield* literal(row[index]);
+    if (is === ' IS ' && isText(row[index])) yield ' COLLATE BINARY';
   }
+}
+
+/** What a column compares by its own collation otherwise, for which 'A' may be 'a'. */
+function isText(value: Value | undefined): boolean {
+  return typeof value === 'string' || value instanceof TaggedValue;
 }
 
 /** In the database: of the same type, byte by byte. */
