@@ -9,6 +9,7 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { expectCode } from '../test/pair.js';
 import { openDatabase } from './driver/find-driver.js';
 import { Reader } from './reader.js';
+import { ReadingPause } from './reading-pause.js';
 
 const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
 const folder = mkdtempSync(join(tmpdir(), 'antiphon-reader-'));
@@ -82,6 +83,33 @@ describe('reads that overlap without a pause', () => {
   it('let SQLite begin its write-ahead log anew', { timeout: 60_000 }, async () => {
     expect(await logBytes(Infinity)).toBeGreaterThan(10 * LIMIT);
     expect(await logBytes(LIMIT)).toBeLessThan(10 * LIMIT);
+  });
+
+  it('wait meanwhile, also where many more come', { timeout: 60_000 }, async () => {
+    const file = database(7);
+    const reader = new Reader({ file, most: 2, kept: 2, logLimitBytes: 1000 });
+    readers.push(reader);
+    const writer = openDatabase(file);
+    const enough = new AbortController();
+    const endless = expectCode(query(reader, ENDLESS, enough.signal), 'ABORTED');
+    // The process that reads is there.
+    await valueOf(reader);
+    writer.exec('CREATE TABLE w (v); INSERT INTO w SELECT randomblob(100000)');
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    const answers: Promise<unknown>[] = [];
+    for (let turn = 0; turn < 15; turn++) {
+      answers.push(...Array.from({ length: 100 }, () => valueOf(reader)));
+      await immediate();
+    }
+    expect(new Set(await Promise.all(answers))).toEqual(new Set([7n]));
+    enough.abort();
+    await endless;
+    writer.close();
+  });
+
+  it('do not wait where the log cannot be looked at', () => {
+    const pause = new ReadingPause(join(database(7), 'no-folder'), 0);
+    expect(pause.isOn(true)).toBe(false);
   });
 });
 

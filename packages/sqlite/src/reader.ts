@@ -7,6 +7,8 @@ import { ReadingPause } from './reading-pause.js';
 
 /** Reads that wait for a free process; more are refused with OVERLOADED. */
 const MAX_WAITING = 1000;
+/** While none begins (see ReadingPause): as many as come in that time. */
+const MAX_PAUSED = 10_000;
 /** Another process costs more than a short wait for one that is busy. */
 const PATIENCE_MS = 25;
 /** Reads that a process gets at once are those that it answers within this time, as most do. */
@@ -60,6 +62,7 @@ export class Reader {
   #closed = false;
   readonly #pause: ReadingPause;
   #pausing: NodeJS.Timeout | undefined;
+  #isPaused = false;
 
   constructor(private readonly options: ReaderOptions) {
     this.#pause = new ReadingPause(options.file, options.logLimitBytes);
@@ -80,10 +83,8 @@ export class Reader {
   ): Promise<Extract<ReadResult, { type: Type }>> {
     if (this.#closed) return Promise.reject(storeClosed());
     if (signal?.aborted === true) return Promise.reject(givenUp(signal));
-    if (this.#waiting.length >= MAX_WAITING) {
-      const message = `${MAX_WAITING} reads are waiting already. Raise \`readers\`, or read less.`;
-      return Promise.reject(new AntiphonError('OVERLOADED', message));
-    }
+    if (this.#waiting.length >= (this.#isPaused ? MAX_PAUSED : MAX_WAITING))
+      return Promise.reject(this.#overloaded());
     return new Promise((resolve, reject) => {
       const ended = (): void => signal?.removeEventListener('abort', waiting.onAbort);
       const waiting: Waiting = {
@@ -102,6 +103,16 @@ export class Reader {
       this.#waiting.push(waiting);
       this.#dispatchSoon();
     });
+  }
+
+  #overloaded(): AntiphonError {
+    const waiting = `${this.#waiting.length} reads are waiting already`;
+    return new AntiphonError(
+      'OVERLOADED',
+      this.#isPaused
+        ? `${waiting} until SQLite has begun its write-ahead log anew. Call again in a moment, or read elsewhere.`
+        : `${waiting}. Raise \`readers\`, or read less.`,
+    );
   }
 
   /** When all reads of this turn are here: one message has several of them. */
@@ -134,7 +145,8 @@ export class Reader {
   #isPausing(): boolean {
     clearTimeout(this.#pausing);
     const isIdle = [...this.#members].every(({ child }) => child.isIdle);
-    if (!this.#pause.isOn(isIdle)) return false;
+    this.#isPaused = this.#pause.isOn(isIdle);
+    if (!this.#isPaused) return false;
     this.#pausing = setTimeout(() => {
       if (!this.#closed) this.#dispatch();
     }, PAUSE_LOOK_MS);

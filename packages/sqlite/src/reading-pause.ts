@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
 export const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
 const LOOK_MS = 1000;
 /** For so long at most, reads that are under way are waited for. */
-const PATIENCE_MS = 2000;
+const PATIENCE_MS = 1000;
 /** Nobody reads: whoever writes begins the log anew within this time. */
 const MOMENT_MS = 500;
 /** After a pause of no use the next one comes later, and then after twice as long. */
@@ -58,8 +58,12 @@ export class ReadingPause {
     return false;
   }
 
+  /** One that cannot be looked at is no reason for a read to wait. */
   #isTooLarge(): boolean {
-    const log = statSync(`${this.file}-wal`, { throwIfNoEntry: false });
-    return log !== undefined && log.size > this.limitBytes;
+    try {
+      return statSync(`${this.file}-wal`).size > this.limitBytes;
+    } catch {
+      return false;
+    }
   }
 }
