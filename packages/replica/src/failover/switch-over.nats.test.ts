@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { remoteRef } from '@antiphon/actor';
 import {
+  AntiphonError,
   type AppendRequest,
   type AppendResult,
   type Log,
@@ -271,6 +272,40 @@ describe('a switchover that does not come about', () => {
     const sql = 'SELECT id FROM t ORDER BY id';
     const rows = await b.query<{ id: number }>(sql, [], { consistency: 'strong', integers: 'number' });
     expect(rows.map(({ id }) => id)).toEqual([1, 2, 3, 5]);
+  });
+
+  it('I9: is not held up by a synchronous attempt that the log did not answer', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+    let isLossy = false;
+    let lost = 0;
+    const error = new AntiphonError('TIMEOUT', 'The log did not answer.');
+    const log = (real: Log): Log =>
+      new Proxy(real, {
+        get(target, name) {
+          if (name === 'append')
+            return (request: AppendRequest, settle: (result: AppendResult) => void): void => {
+              if (!isLossy || request.origin !== 'a') return target.append(request, settle);
+              isLossy = false;
+              lost++;
+              setTimeout(() => settle({ type: 'unknown', error }), 500);
+            };
+          const value: unknown = Reflect.get(target, name, target);
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+        },
+      });
+    const update = { mode: 'sync', acks: 'majority' } as const;
+    const a = await fixture.replicaWith({ log }, 'a', { ...options, update });
+    const b = await fixture.replica('b', { ...options, update });
+    await write(a, 1);
+    isLossy = true;
+    const writing = write(a, 2);
+    await eventually('it has no answer', () => lost === 1);
+    expect(await a.switchOver('b')).toMatchObject({ primary: 'b', elected: true });
+    await writing;
+    const sql = 'SELECT id FROM t ORDER BY id';
+    const rows = await b.query<{ id: number }>(sql, [], { consistency: 'strong', integers: 'number' });
+    expect(rows.map(({ id }) => id)).toEqual([1, 2]);
   });
 
   it('I7, I15: is taken back when the log does not answer, and a late hand-over counts for nobody', async () => {

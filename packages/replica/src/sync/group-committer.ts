@@ -152,10 +152,13 @@ export class GroupCommitter {
   /** One group, if nothing is in the way. True when there may be more to do at once. */
   async turn(): Promise<boolean> {
     this.#queue.forgetSettled();
+    const wasIdle = this.idle;
     try {
       return (await this.#advance()) && this.#queue.length > 0;
     } finally {
       await this.#end();
+      // A hand-over waits for it.
+      if (!wasIdle && this.idle) this.scope.progress.moved();
     }
   }
 

@@ -208,6 +208,9 @@ describe('the group machine', () => {
       effects: [{ type: 'all-wait', why: error }],
     });
     expect(next(lost(), { type: 'turn', facts: outOfSync }).ask).toEqual({ type: 'find-own-end' });
+    expect(next(lost(), { type: 'turn', facts: { ...FACTS, held: true } }).ask).toEqual({
+      type: 'find-own-end',
+    });
     const { state } = play(ready, { type: 'use-up', counter: 3 });
     expect(next(state, { type: 'turn', facts: outOfSync }).ask).toEqual({ type: 'prepare', writes: [] });
     // The counter was used meanwhile.

@@ -90,7 +90,8 @@ interface Obstacle {
 function obstacleOf(state: StateOf<Resting>, facts: Facts): Obstacle | undefined {
   if (facts.stopped !== undefined) return { error: facts.stopped };
   if (!facts.connected) return { error: unavailable() };
-  if (facts.held) return {};
+  // What is under way is not held back: who hands over waits for its end.
+  if (facts.held && state.name !== 'lost' && state.name !== 'stored') return {};
   // What other programs wrote meanwhile stops the recovery of own transactions until our counters
   // are certain: that comes first.
   if (facts.recovering) return isUncertain(state, facts.unpublished) ? undefined : {};
