@@ -94,7 +94,9 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
       // What was true when it began to ask need not be any more.
       if (!this.#mayClaim) return void context.self.tell('claim');
       this.#awaitedSeq =
-        newestSeq > this.scope.positions.passed ? newestSeq : await this.#append(this.#record(leaves));
+        newestSeq > this.scope.positions.passed
+          ? newestSeq
+          : await this.#append(this.#record(leaves), context.signal);
       endPublishAlarm(health);
       context.self.tell('moved');
     } catch (thrown) {
@@ -172,13 +174,17 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     return newest.seq;
   }
 
-  async #append(record: EpochRecord): Promise<number> {
+  async #append(record: EpochRecord, signal: AbortSignal): Promise<number> {
     const request = {
       origin: EPOCH_ORIGIN,
       id: `${EPOCH_ORIGIN}:${record.epoch}:${record.instance}:${++this.#attempts}`,
       data: encodeEpochRecord(record),
     };
-    const result = await new Promise<AppendResult>((settled) => this.scope.log.append(request, settled));
+    const result = await new Promise<AppendResult>((settled, ended) => {
+      // Read meanwhile, this record or another one ends the claim without an answer.
+      signal.addEventListener('abort', () => ended(signal.reason as Error), { once: true });
+      this.scope.log.append(request, settled);
+    });
     if (result.type !== 'stored') throw result.error;
     // A primary that claims another epoch reads no further than it has to.
     this.scope.positions.sawEnd(result.seq);
