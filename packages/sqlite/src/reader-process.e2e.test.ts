@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { eventually } from '@antiphon/testing';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import { expectCode } from '../test/pair.js';
 import { openDatabase } from './driver/find-driver.js';
 import { Reader } from './reader.js';
@@ -56,7 +56,7 @@ describe('reads that overlap without a pause', () => {
   const LONG =
     'SELECT count(*) FROM t, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) SELECT i FROM n)';
 
-  /** How large the write-ahead log is after some seconds of reads and writes. */
+  /** How large the write-ahead log is after 20 MB were written, with reads meanwhile. */
   async function logBytes(logLimitBytes: number): Promise<number> {
     const file = database(1);
     const reader = new Reader({ file, most: 2, kept: 2, logLimitBytes });
@@ -69,7 +69,7 @@ describe('reads that overlap without a pause', () => {
     const reading = Array.from({ length: 4 }, async () => {
       while (!isOver) await query(reader, LONG);
     });
-    for (const untilMs = performance.now() + 7000; performance.now() < untilMs;) {
+    for (let writes = 0; writes < 400; writes++) {
       writer.exec('INSERT OR REPLACE INTO w SELECT abs(random()) % 50, randomblob(50000)');
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -104,6 +104,29 @@ describe('reads that overlap without a pause', () => {
     expect(new Set(await Promise.all(answers))).toEqual(new Set([7n]));
     enough.abort();
     await endless;
+    writer.close();
+  });
+
+  it('wait for nothing where nobody writes, and by any name of the file', { timeout: 60_000 }, async () => {
+    const file = database(7);
+    const name = join(folder, 'link.db');
+    symlinkSync(file, name);
+    const writer = openDatabase(file);
+    writer.exec('CREATE TABLE w (v); INSERT INTO w SELECT randomblob(100000)');
+    const pause = new ReadingPause(name, 1000);
+    const lasting = async (): Promise<number> => {
+      const sinceMs = performance.now();
+      while (pause.isOn(true)) await immediate();
+      return performance.now() - sinceMs;
+    };
+    expect(await lasting()).toBeGreaterThan(400);
+    const later = performance.now() + 60_000;
+    vi.spyOn(performance, 'now').mockImplementation(() => later);
+    expect(pause.isOn(true), 'of no use').toBe(false);
+    vi.spyOn(performance, 'now').mockImplementation(() => later + 60_000);
+    writer.exec('INSERT INTO w SELECT randomblob(100000)');
+    expect(pause.isOn(true), 'it has grown').toBe(true);
+    vi.restoreAllMocks();
     writer.close();
   });
 

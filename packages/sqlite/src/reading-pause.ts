@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 
 /** SQLite's log is larger only after a large transaction, or where reads never pause. */
 export const LOG_LIMIT_BYTES = 64 * 1024 * 1024;
@@ -22,11 +22,16 @@ export class ReadingPause {
   #idleSinceMs: number | undefined;
   #notBeforeMs = -Infinity;
   #restMs = REST_MS;
+  /** After a pause of no use: where nobody writes, another one is of none either. */
+  #leftBytes = 0;
+  readonly #log: string;
 
   constructor(
-    private readonly file: string,
+    file: string,
     private readonly limitBytes = LOG_LIMIT_BYTES,
-  ) {}
+  ) {
+    this.#log = `${realPathOf(file)}-wal`;
+  }
 
   /** Whether no read may begin now. `isIdle`: none is under way. */
   isOn(isIdle: boolean): boolean {
@@ -34,9 +39,10 @@ export class ReadingPause {
     if (this.#sinceMs === undefined) {
       if (nowMs < this.#notBeforeMs || nowMs - this.#lookedMs < LOOK_MS) return false;
       this.#lookedMs = nowMs;
-      if (!this.#isTooLarge()) return false;
+      if (this.#bytes() <= Math.max(this.limitBytes, this.#leftBytes)) return false;
       this.#sinceMs = nowMs;
-    } else if (!this.#isTooLarge()) {
+    } else if (this.#bytes() <= this.limitBytes) {
+      this.#leftBytes = 0;
       this.#restMs = REST_MS;
       return this.#end();
     }
@@ -47,6 +53,7 @@ export class ReadingPause {
         : nowMs - this.#idleSinceMs >= MOMENT_MS;
     if (!isOver) return true;
     // A read that takes longer, a stream, another program: or nobody writes.
+    this.#leftBytes = this.#bytes();
     this.#notBeforeMs = nowMs + this.#restMs;
     this.#restMs = Math.min(2 * this.#restMs, LONGEST_REST_MS);
     return this.#end();
@@ -59,11 +66,20 @@ export class ReadingPause {
   }
 
   /** One that cannot be looked at is no reason for a read to wait. */
-  #isTooLarge(): boolean {
+  #bytes(): number {
     try {
-      return statSync(`${this.file}-wal`).size > this.limitBytes;
+      return statSync(this.#log).size;
     } catch {
-      return false;
+      return 0;
     }
+  }
+}
+
+/** SQLite keeps its log beside the file itself, however that is reached. */
+function realPathOf(file: string): string {
+  try {
+    return realpathSync(file);
+  } catch {
+    return file;
   }
 }
