@@ -20,6 +20,8 @@ export interface DeferredSet {
  */
 export class Envelope {
   started = false;
+  /** Among those that are deferred. */
+  place = -1;
   #request: unknown;
   #settled = false;
   #deferredIn: DeferredSet | undefined;

@@ -1,4 +1,4 @@
-import { AntiphonError, checkOptions, type OptionNames } from '@antiphon/core';
+import { AntiphonError, Bag, checkOptions, type OptionNames } from '@antiphon/core';
 import type { Envelope } from './envelope.js';
 import type { MessageType, Untyped } from './protocol.js';
 
@@ -41,7 +41,7 @@ export class Lane {
   /**
    * Taken, and answered later. They hold their place, so that a slow answer slows its senders down.
    */
-  readonly deferred = new Set<Envelope>();
+  readonly deferred = new Bag<Envelope>();
   #items: (Envelope | undefined)[] = [];
   #head = 0;
 

@@ -1,6 +1,7 @@
 import {
   AntiphonError,
   assertIntegers,
+  Bag,
   checkOptions,
   type ClusterDocument,
   endable,
@@ -67,7 +68,7 @@ type Ask = Omit<QueryRequest, 'timeoutMs' | 'waitMs'>;
 /** An application's connection to a cluster: writes go to the primary, reads to all replicas. */
 export class Client implements AsyncDisposable {
   /** What is under way, each to be ended by `close`. */
-  readonly #open = new Set<AbortController>();
+  readonly #open = new Bag<OpenCall>();
   #isClosed = false;
 
   constructor(private readonly deps: ClientDeps) {}
@@ -183,7 +184,7 @@ export class Client implements AsyncDisposable {
     this.#assertOpen();
     const { cluster, table, router, settings } = this.deps;
     const { timeoutMs = DEFAULT_STREAM_MS, idleMs = DEFAULT_IDLE_MS } = options;
-    const over = new AbortController();
+    const over = new OpenCall();
     this.#open.add(over);
     const given = options.signal === undefined ? [] : [options.signal];
     const signal = AbortSignal.any([over.signal, ending, ...given]);
@@ -242,7 +243,7 @@ export class Client implements AsyncDisposable {
     ending: AbortSignal,
   ): AsyncGenerator<LoggedChange, void, undefined> {
     this.#assertOpen();
-    const over = new AbortController();
+    const over = new OpenCall();
     this.#open.add(over);
     const ends = AbortSignal.any([over.signal, ending, ...(signal === undefined ? [] : [signal])]);
     try {
@@ -292,7 +293,7 @@ export class Client implements AsyncDisposable {
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     this.#assertOpen();
-    const over = new AbortController();
+    const over = new OpenCall();
     this.#open.add(over);
     try {
       return await work(signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]));
@@ -337,6 +338,11 @@ export class Client implements AsyncDisposable {
       }),
     };
   }
+}
+
+/** Ends when the client is closed. */
+class OpenCall extends AbortController {
+  place = -1;
 }
 
 type Promised = Pick<Ask, 'consistency' | 'maxLagMs' | 'after'>;

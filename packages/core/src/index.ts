@@ -126,6 +126,7 @@ export {
   type RowLimits,
 } from './codec/limits.js';
 export { syncLength } from './codec/sync-section.js';
+export { Bag, type Bagged } from './model/bag.js';
 export { type CutShort, cutShort } from './model/cut-short.js';
 export { beforeUpdate, rescueChangeOf } from './model/rescue-change.js';
 

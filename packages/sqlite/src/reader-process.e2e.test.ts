@@ -126,6 +126,12 @@ describe('reads that overlap without a pause', () => {
     vi.spyOn(performance, 'now').mockImplementation(() => later + 60_000);
     writer.exec('INSERT INTO w SELECT randomblob(100000)');
     expect(pause.isOn(true), 'it has grown').toBe(true);
+    // A pause of no use, after which the log is begun anew and grows again.
+    vi.spyOn(performance, 'now').mockImplementation(() => later + 70_000);
+    expect(pause.isOn(true)).toBe(false);
+    writer.exec('PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO w SELECT randomblob(1000)');
+    vi.spyOn(performance, 'now').mockImplementation(() => later + 1_000_000);
+    expect(pause.isOn(true), 'not larger than it was').toBe(true);
     vi.restoreAllMocks();
     writer.close();
   });

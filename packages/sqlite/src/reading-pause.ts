@@ -39,7 +39,7 @@ export class ReadingPause {
     if (this.#sinceMs === undefined) {
       if (nowMs < this.#notBeforeMs || nowMs - this.#lookedMs < LOOK_MS) return false;
       this.#lookedMs = nowMs;
-      if (this.#bytes() <= Math.max(this.limitBytes, this.#leftBytes)) return false;
+      if (!this.#hasGrown(this.#bytes())) return false;
       this.#sinceMs = nowMs;
     } else if (this.#bytes() <= this.limitBytes) {
       this.#leftBytes = 0;
@@ -57,6 +57,13 @@ export class ReadingPause {
     this.#notBeforeMs = nowMs + this.#restMs;
     this.#restMs = Math.min(2 * this.#restMs, LONGEST_REST_MS);
     return this.#end();
+  }
+
+  /** Too large, and since the last pause of no use, if it was not begun anew meanwhile. */
+  #hasGrown(bytes: number): boolean {
+    if (bytes < this.#leftBytes) this.#leftBytes = 0;
+    if (bytes <= this.limitBytes) this.#restMs = REST_MS;
+    return bytes > Math.max(this.limitBytes, this.#leftBytes);
   }
 
   #end(): false {

@@ -3,6 +3,7 @@ import { type SpanContext, SpanKind } from '@opentelemetry/api';
 import {
   abortError,
   AntiphonError,
+  Bag,
   checkOptions,
   durationText,
   formatTransactionId,
@@ -15,7 +16,6 @@ import {
 } from '@antiphon/core';
 import { notWritable } from '../config/not-writable.js';
 import { needsSync } from '../config/needs-sync.js';
-import { Bag } from '../wait/bag.js';
 import { assertTimeout, Deadline, retryDelayMs } from '../wait/deadline.js';
 import { idFrom } from '../config/ids.js';
 import { whyUnfit } from '../state/unfit.js';
