@@ -117,7 +117,8 @@ function deleteMissing({ db }: Connection, { table, rows }: Lot): void {
 function writeRows({ db }: Connection, { table, rows }: Lot, tables: readonly TrackedTable[]): void {
   const list = JSON.stringify(rows);
   const write = db.prepare(
-    `INSERT OR ABORT INTO ${quoteName(table.name)} (${columnList(table)}) ` +
+    // A table may be called `excluded`.
+    `INSERT OR ABORT INTO ${quoteName(table.name)} AS _antiphon_row (${columnList(table)}) ` +
       `SELECT ${columnList(table)} FROM ${keptTable(table)} ` +
       `WHERE ${IN_LOT} AND _antiphon_kind <> '${MISSING}' ORDER BY _antiphon_rowid ${onConflict(table)}`,
   );

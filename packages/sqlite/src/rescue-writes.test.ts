@@ -56,6 +56,18 @@ describe('I10: rescued rows', () => {
     expect(second).toMatchObject([{ type: 'rejected', error: { code: 'CONSTRAINT' } }]);
   });
 
+  it('are updated also in a table that is called `excluded`', async () => {
+    cluster = new Cluster();
+    store = await cluster.first(
+      'a',
+      `CREATE TABLE excluded (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO excluded VALUES (1, 'x');
+        CREATE TABLE audit (id INTEGER PRIMARY KEY, what TEXT)`,
+    );
+    const of = { table: 'excluded', columns: ['id', 'v'] };
+    await write(change(of, { before: [1n, 'x'], after: [1n, 'y'] }));
+    expect(rows('excluded')).toBe('1|y');
+  });
+
   it('are compared also where a table has columns that are called like ours', async () => {
     cluster = new Cluster();
     store = await cluster.first(

@@ -297,9 +297,10 @@ export class RowImages {
   #insertSql(image: Image): string {
     const { table } = this;
     const columns = table.columns.map((_, column) => columnName(table, column)).join(', ');
-    // OR ABORT: a conflict clause of the table itself must not delete or skip rows silently here.
+    // OR ABORT: a conflict clause of the table itself must not delete or skip rows silently here. A
+    // table may be called `excluded`.
     return (
-      `INSERT OR ABORT INTO main.${quoteName(table.name)} (${columns}) ` +
+      `INSERT OR ABORT INTO main.${quoteName(table.name)} AS _antiphon_row (${columns}) ` +
       `SELECT ${this.#columns(image)} FROM ${this.#name} WHERE ${image} ORDER BY rowid`
     );
   }
