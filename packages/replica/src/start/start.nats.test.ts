@@ -291,6 +291,9 @@ describe('remote mailbox, changes, verify', () => {
     await using cluster = await ClusterFixture.start();
     const stores = [createKv(cluster, 'a'), kvOf(cluster, 'b')] as const;
     const [a] = await Promise.all([cluster.replica('a'), cluster.replica('b')]);
+    // More than a page, of keys that are no valid UTF-8.
+    const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1500)';
+    await cluster.sqlWhenFree('a', `${numbers} INSERT INTO kv SELECT x'61ff' || i, 'raw' FROM n`);
     let stop = false;
     const load = (async () => {
       for (let n = 0; !stop; n++) await put(a, `k${n % 3000}`, String(n));
