@@ -52,21 +52,21 @@ function isAlive(pid: number): boolean {
 
 describe('reads that overlap without a pause', () => {
   const LIMIT = 1024 * 1024;
-  /** Some tenths of a second each. */
+  /** A tenth of a second each, or some. */
   const LONG =
-    'SELECT count(*) FROM t, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000) SELECT i FROM n)';
+    'SELECT count(*) FROM t, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i FROM n)';
 
   /** How large the write-ahead log is after 20 MB were written, with reads meanwhile. */
   async function logBytes(logLimitBytes: number): Promise<number> {
     const file = database(1);
-    const reader = new Reader({ file, most: 2, kept: 2, logLimitBytes });
+    const reader = new Reader({ file, most: 4, kept: 4, logLimitBytes });
     readers.push(reader);
     const writer = openDatabase(file);
     writer.exec(
       `PRAGMA synchronous = OFF; PRAGMA journal_size_limit = ${LIMIT}; CREATE TABLE w (id INTEGER PRIMARY KEY, v)`,
     );
     let isOver = false;
-    const reading = Array.from({ length: 4 }, async () => {
+    const reading = Array.from({ length: 8 }, async () => {
       while (!isOver) await query(reader, LONG);
     });
     for (let writes = 0; writes < 400; writes++) {

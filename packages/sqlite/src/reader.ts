@@ -63,6 +63,8 @@ export class Reader {
   readonly #pause: ReadingPause;
   #pausing: NodeJS.Timeout | undefined;
   #isPaused = false;
+  /** Some that wait now have come in a pause. */
+  #hasPaused = false;
 
   constructor(private readonly options: ReaderOptions) {
     this.#pause = new ReadingPause(options.file, options.logLimitBytes);
@@ -83,7 +85,8 @@ export class Reader {
   ): Promise<Extract<ReadResult, { type: Type }>> {
     if (this.#closed) return Promise.reject(storeClosed());
     if (signal?.aborted === true) return Promise.reject(givenUp(signal));
-    if (this.#waiting.length >= (this.#isPaused ? MAX_PAUSED : MAX_WAITING))
+    if (this.#waiting.length < MAX_WAITING) this.#hasPaused = this.#isPaused;
+    else if (this.#waiting.length >= (this.#hasPaused ? MAX_PAUSED : MAX_WAITING))
       return Promise.reject(this.#overloaded());
     return new Promise((resolve, reject) => {
       const ended = (): void => signal?.removeEventListener('abort', waiting.onAbort);
@@ -109,8 +112,8 @@ export class Reader {
     const waiting = `${this.#waiting.length} reads are waiting already`;
     return new AntiphonError(
       'OVERLOADED',
-      this.#isPaused
-        ? `${waiting} until SQLite has begun its write-ahead log anew. Call again in a moment, or read elsewhere.`
+      this.#hasPaused
+        ? `${waiting} since reads paused for SQLite's write-ahead log. Call again in a moment, or read elsewhere.`
         : `${waiting}. Raise \`readers\`, or read less.`,
     );
   }
@@ -146,6 +149,7 @@ export class Reader {
     clearTimeout(this.#pausing);
     const isIdle = [...this.#members].every(({ child }) => child.isIdle);
     this.#isPaused = this.#pause.isOn(isIdle);
+    this.#hasPaused ||= this.#isPaused;
     if (!this.#isPaused) return false;
     this.#pausing = setTimeout(() => {
       if (!this.#closed) this.#dispatch();
