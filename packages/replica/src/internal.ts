@@ -7,6 +7,7 @@ export { writingPrimary } from './config/writing-primary.js';
 export { describeSubscription } from './read/subscriptions.js';
 export { rowObjects, shapedRows } from './read/row-objects.js';
 export type { PlacedResult } from './read/read.js';
+export { REPLICA_OPTIONS } from './config/options.js';
 export { parseSessionToken } from './state/session.js';
 export { revived } from './repair/shown-row.js';
 export { revivedConflicts } from './repair/kept-conflicts.js';

@@ -1,4 +1,4 @@
-import type { Bus, Lease, Log, Registry } from '@antiphon/core';
+import type { Bus, Lease, Log, Publication, PublishSettings, Registry } from '@antiphon/core';
 
 /**
  * `nats`: a nats-server of its own, as a child process. `memory`: adapters in memory, in this
@@ -13,6 +13,8 @@ export interface BrokerConnection {
   readonly registry: Registry;
   /** Of the primary, in a cluster that elects it. */
   readonly lease: Lease;
+  /** Where it was asked for. */
+  readonly publication?: Publication;
   /** Nothing more is sent or received through it. Idempotent. */
   close(): Promise<void>;
 }
@@ -25,7 +27,8 @@ export interface Broker {
   /** Replicas lose their connection, and keep trying. The log is kept. */
   stop(): Promise<void>;
   start(): Promise<void>;
-  connect(cluster: string): Promise<BrokerConnection>;
+  /** `publish`: with the stream that changes are published to; only `nats` has one. */
+  connect(cluster: string, publish?: PublishSettings): Promise<BrokerConnection>;
   /** Ends it for good. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs';
-import { AntiphonError, systemClock } from '@antiphon/core';
+import { AntiphonError, parsePublish, systemClock } from '@antiphon/core';
 import { startReplica, type Replica, type ReplicaOptions } from '@antiphon/replica';
 import { sqlite, type SqliteTransaction } from '@antiphon/sqlite';
 import type { Broker, BrokerConnection } from './broker.js';
@@ -45,13 +45,14 @@ export class Member {
   async start(): Promise<void> {
     if (this.#running !== undefined) return;
     const { cluster, id, file, options } = this;
-    const connection = await this.broker.connect(cluster);
-    const { log, bus, registry, lease } = connection;
-    const ports = { log, bus, registry, lease, clock: systemClock() };
+    const publish = options.publish && parsePublish(cluster, options.publish);
+    const connection = await this.broker.connect(cluster, publish);
+    const { close: _, ...ports } = connection;
     try {
       const store = sqlite({ file });
-      const replica = await startReplica({ ...options, cluster, id, store, ...ports }, () =>
-        connection.close(),
+      const replica = await startReplica(
+        { ...options, cluster, id, store, ...ports, clock: systemClock() },
+        () => connection.close(),
       );
       this.#running = { replica, connection };
     } catch (error) {

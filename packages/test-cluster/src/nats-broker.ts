@@ -1,4 +1,5 @@
-import { connectNats } from '@antiphon/nats';
+import type { Publication, PublishSettings } from '@antiphon/core';
+import { connectNats, type NatsHandle } from '@antiphon/nats';
 import { NatsServer } from '@antiphon/nats-server';
 import type { Broker, BrokerConnection } from './broker.js';
 
@@ -17,13 +18,14 @@ export class NatsBroker implements Broker {
     return this.server.url;
   }
 
-  async connect(cluster: string): Promise<BrokerConnection> {
+  async connect(cluster: string, publish?: PublishSettings): Promise<BrokerConnection> {
     const nats = await connectNats({ servers: this.url });
     return {
       log: nats.log(cluster),
       bus: nats.bus(),
       registry: nats.registry(cluster),
       lease: nats.lease(cluster),
+      ...(publish && { publication: publicationOf(nats, cluster, publish) }),
       close: () => nats.close(),
     };
   }
@@ -39,4 +41,12 @@ export class NatsBroker implements Broker {
   close(): Promise<void> {
     return this.server.stop();
   }
+}
+
+function publicationOf(
+  nats: NatsHandle,
+  cluster: string,
+  { stream, subject, retention }: PublishSettings,
+): Publication {
+  return nats.publication({ cluster, stream, subjects: subject.wildcard, retention });
 }

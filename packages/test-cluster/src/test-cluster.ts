@@ -6,12 +6,17 @@ import {
   assertReplicaId,
   checkOptions,
   checkRequired,
+  parseTopology,
+  replicatedTables,
   sleep,
+  soleWriter,
+  stayingBehind,
   systemClock,
   type OptionNames,
 } from '@antiphon/core';
 import { verifyCluster, type VerifyResult } from '@antiphon/replica';
-import { openDatabase } from '@antiphon/sqlite';
+import { REPLICA_OPTIONS } from '@antiphon/replica/internal';
+import { inspectFile, openDatabase } from '@antiphon/sqlite';
 import type { Broker, BrokerKind } from './broker.js';
 import { Member, type TestReplica, type TestReplicaOptions } from './member.js';
 import { MemoryBroker } from './memory-broker.js';
@@ -21,7 +26,10 @@ export type { TestReplica, TestReplicaOptions } from './member.js';
 
 /** What a test cluster is made of. */
 export interface TestClusterOptions {
-  /** SQL that makes the tables, and perhaps rows, in the database of the first replica. */
+  /**
+   * SQL that makes the tables, and perhaps rows, in the database of the first replica. At least one
+   * of the tables must be one that can be replicated.
+   */
   readonly schema: string;
   /**
    * How many replicas (`r1`, `r2`, …), or their ids.
@@ -33,7 +41,10 @@ export interface TestClusterOptions {
    * @defaultValue 'nats'
    */
   readonly broker?: BrokerKind;
-  /** Options of every replica: topology, update, limits and others, as for `createReplica`. */
+  /**
+   * Options of every replica: topology, update, limits and others, as for `createReplica`.
+   * `publish` needs the broker `'nats'`, and a primary that is named must be the first replica.
+   */
   readonly options?: TestReplicaOptions;
 }
 
@@ -50,11 +61,14 @@ const CLUSTER_OPTIONS: OptionNames<TestClusterOptions> = {
   ...{ schema: true, replicas: true, broker: true, options: true },
 };
 const WAIT_OPTIONS: OptionNames<WaitOptions> = { timeoutMs: true };
+const { cluster: _cluster, id: _id, store: _store, ...TEST_REPLICA_OPTIONS } = REPLICA_OPTIONS;
 const DEFAULT_REPLICAS = 3;
 const CLUSTER = 'test';
 const DEFAULT_WAIT_MS = 15_000;
 const POLL_MS = 5;
 const SHOWN_ROWS = 5;
+/** The longest that a timer can wait. */
+const NEVER_MS = 2 ** 31 - 1;
 
 /**
  * A cluster in this process, for the tests of a program: real replicas on SQLite files in a
@@ -75,6 +89,11 @@ const SHOWN_ROWS = 5;
  */
 export class TestCluster implements AsyncDisposable {
   readonly #members = new Map<string, Member>();
+  /**
+   * Replicas do not keep a process alive, and in memory nothing else does: a program would end amid
+   * an `await`.
+   */
+  readonly #alive = setInterval(() => undefined, NEVER_MS);
 
   private constructor(
     /** The name of the cluster. */
@@ -91,13 +110,16 @@ export class TestCluster implements AsyncDisposable {
 
   /**
    * Starts the broker, then the first replica, which creates the cluster, then the others, and
-   * waits until they have its rows. What was started is ended when something fails.
+   * waits until they have its rows. What was started is ended when something fails. The cluster
+   * keeps the process alive until it is closed.
    *
-   * @throws AntiphonError NATS_SERVER_NOT_FOUND, NATS_SERVER_START, and what `startReplica` throws.
+   * @throws AntiphonError BAD_OPTION, UNSUPPORTED_TABLE when no table of `schema` can be
+   * replicated, NATS_SERVER_NOT_FOUND, NATS_SERVER_START, and what `createReplica` throws.
    */
   static async start(options: TestClusterOptions): Promise<TestCluster> {
     checkRequired(options, CLUSTER_OPTIONS, 'TestCluster.start()', ['schema']);
     const ids = idsOf(options.replicas ?? DEFAULT_REPLICAS);
+    assertReplicaOptions(options, ids);
     const folder = mkdtempSync(join(tmpdir(), 'antiphon-test-cluster-'));
     let cluster: TestCluster | undefined;
     try {
@@ -107,6 +129,7 @@ export class TestCluster implements AsyncDisposable {
       cluster = started;
       const [first = '', ...others] = ids;
       runSql(started.file(first), options.schema);
+      await assertCreates(started.file(first), options.options);
       await started.startReplica(first);
       // Settled, so that none is still starting when everything is ended.
       const rest = await Promise.allSettled(others.map((id) => started.startReplica(id)));
@@ -141,6 +164,8 @@ export class TestCluster implements AsyncDisposable {
 
   /**
    * Starts a member that is stopped, or a new one. It may still be behind the log: see `caughtUp`.
+   *
+   * @throws what `createReplica` throws
    */
   async startReplica(id: string): Promise<TestReplica> {
     assertReplicaId(id);
@@ -231,8 +256,12 @@ export class TestCluster implements AsyncDisposable {
 
   /** Closes replicas and broker, and removes the folder. Idempotent. */
   async close(): Promise<void> {
-    await Promise.all([...this.#members.values()].map((member) => member.stop()));
-    await this.broker.close();
+    try {
+      await Promise.all([...this.#members.values()].map((member) => member.stop()));
+      await this.broker.close();
+    } finally {
+      clearInterval(this.#alive);
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -263,6 +292,50 @@ function idsOf(replicas: number | readonly string[]): readonly string[] {
     typeof replicas === 'number' ? Array.from({ length: replicas }, (_, n) => `r${n + 1}`) : replicas;
   if (ids.length > 0) return ids;
   throw new AntiphonError('BAD_OPTION', 'A test cluster needs at least one replica. Give a number or ids.');
+}
+
+/** What only the start of a replica would refuse, in its own words. Throws BAD_OPTION. */
+function assertReplicaOptions({ options = {}, broker }: TestClusterOptions, ids: readonly string[]): void {
+  checkOptions(options, TEST_REPLICA_OPTIONS, 'A replica of TestCluster.start()');
+  for (const id of ids) assertReplicaId(id);
+  if (options.publish !== undefined && broker === 'memory')
+    throw new AntiphonError(
+      'BAD_OPTION',
+      "`publish` needs a nats-server, and `broker` of TestCluster.start() is 'memory'. Give 'nats', or leave `publish` out.",
+    );
+  const primary = options.topology === undefined ? undefined : soleWriter(parseTopology(options.topology));
+  const [first = ''] = ids;
+  if (primary !== undefined && primary !== first)
+    throw new AntiphonError(
+      'BAD_OPTION',
+      `The primary is ${primary}, and ${first}, the first of the \`replicas\` of TestCluster.start(), creates the cluster. Name ${primary} first.`,
+    );
+}
+
+/**
+ * Nobody else is there to create the cluster: what would wait for that is told at once. Throws
+ * BAD_OPTION, UNSUPPORTED_TABLE.
+ */
+async function assertCreates(
+  file: string,
+  { tables: named, localTriggers }: TestReplicaOptions = {},
+): Promise<void> {
+  const isNamed = named !== undefined && named !== 'auto';
+  const inspection = await inspectFile(file, localTriggers && { localTriggers });
+  // Names of tables that are not there are refused by the start.
+  const { tables } = inspection;
+  if (isNamed ? tables.length > 0 : replicatedTables(inspection).length > 0) return;
+  const reasons = stayingBehind(inspection)
+    .filter(({ type }) => type === 'table')
+    .map(({ name, reason }) => `${name}, ${reason}`);
+  const [code, why] =
+    reasons.length === 0
+      ? (['BAD_OPTION', 'makes no table'] as const)
+      : (['UNSUPPORTED_TABLE', `makes no table that can be replicated (${reasons.join('; ')})`] as const);
+  throw new AntiphonError(
+    code,
+    `\`schema\` of TestCluster.start() ${why}, and no cluster can be created without one. Give it a table with a primary key.`,
+  );
 }
 
 function runSql(file: string, sql: string): void {

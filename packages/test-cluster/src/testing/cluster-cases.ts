@@ -112,6 +112,30 @@ export function clusterCases(broker: BrokerKind): void {
       expect(existsSync(cluster.folder)).toBe(false);
     });
 
+    it.each<[string, Partial<TestClusterOptions>, RegExp]>([
+      [
+        'UNSUPPORTED_TABLE',
+        { schema: 'CREATE TABLE x (a)' },
+        /TestCluster\.start\(\) makes no table that .* \(x, .*primary key/,
+      ],
+      ['BAD_OPTION', { schema: '' }, /TestCluster\.start\(\) makes no table, .*Give it a table/],
+      [
+        'BAD_OPTION',
+        { options: { topology: { mode: 'primary-replica', primary: 'r2' } } },
+        /TestCluster\.start\(\).*Name r2 first/,
+      ],
+      ['BAD_OPTION', { replicas: ['a b'] }, /a b/],
+      ['BAD_OPTION', { options: { localTriggers: 1 as never } }, /TestCluster\.start\(\) is 1\. Give/],
+    ])(
+      'tells its caller at once, with %s, what no cluster can start with: %j',
+      async (code, options, message) => {
+        await expect(start(options)).rejects.toMatchObject({
+          code,
+          message: expect.stringMatching(message) as string,
+        });
+      },
+    );
+
     it('ends what it had started when the schema does not run', async () => {
       await expect(start({ schema: 'CREATE TABLE' })).rejects.toThrow('incomplete input');
     });
