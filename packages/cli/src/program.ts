@@ -69,7 +69,8 @@ export function createProgram(settings: Omit<CommandHost, 'program'>): Command {
     .description('Keeps copies of a database in step over NATS JetStream.')
     .version(packageVersion(), '-V, --version')
     .exitOverride()
-    .showSuggestionAfterError(true)
+    // `usageError` suggests.
+    .showSuggestionAfterError(false)
     // `main` reports errors, as text or as JSON.
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .addHelpText(

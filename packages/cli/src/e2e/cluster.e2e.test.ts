@@ -334,8 +334,8 @@ describe('what goes wrong', () => {
       '127.0.0.1:1',
     ],
     ['a second demo', ['demo'], 'BAD_OPTION', 2, 'already runs in this folder'],
-    ['an unknown command', ['stauts'], 'BAD_OPTION', 2, 'Did you mean status?'],
-    ['an unknown option', ['status', '--wacth'], 'BAD_OPTION', 2, 'Did you mean --watch?'],
+    ['an unknown command', ['stauts'], 'BAD_OPTION', 2, 'Did you mean "status"?'],
+    ['an unknown option', ['status', '--wacth'], 'BAD_OPTION', 2, 'Did you mean "--watch"?'],
     [
       'acknowledgements in an asynchronous cluster',
       ['exec', 'DELETE FROM cities', '--acks', 'all'],

@@ -16,5 +16,11 @@ it('suggests what is close, and nothing else', () => {
   expect(suggestion('Tabels', ['cluster', 'tables'])).toBe('tables');
   expect(suggestion('xyzzy', ['cluster', 'tables'])).toBeUndefined();
   expect(suggestion('id', ['a', 'b', 'mode'])).toBeUndefined();
+  expect(suggestion('eu', ['e', 'b'])).toBe('e');
+  expect(suggestion('x', ['y', 'z'])).toBeUndefined();
+  expect(suggestion('tcsh', ['bash', 'zsh', 'fish'])).toBeUndefined();
+  expect(suggestion('bogus', ['log', 'bus'])).toBeUndefined();
+  expect(suggestion('interval', ['intervalMs'])).toBe('intervalMs');
+  expect(suggestion('maximumConnections', ['minimumConnection', 'maximum'])).toBe('minimumConnection');
   expect(suggest('xyzzy', ['cluster', 'id'])).toBe('Possible: cluster, id.');
 });

@@ -1,13 +1,18 @@
-/** Farther away than this, a suggestion would be a guess. */
+/** Farther away than this, a suggestion would be a guess, however long the word. */
 const MAX_DISTANCE = 3;
+/** Of the letters of a word, one in so many may be wrong. */
+const LETTERS_PER_MISTAKE = 3;
 
 /** The candidate that looks most like `word`; undefined when none is close. */
 export function suggestion(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.min(MAX_DISTANCE, Math.ceil(word.length / 2)) + 1;
+  const limit = Math.max(1, Math.min(MAX_DISTANCE, Math.floor(word.length / LETTERS_PER_MISTAKE)));
+  let bestDistance = limit + 1;
   for (const candidate of candidates) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+    // Of two single letters, one is as far from the other as from any.
+    const isAlike = distance < Math.max(word.length, candidate.length);
+    if (isAlike && distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }
