@@ -70,7 +70,7 @@ export {
   registerMember,
   restoreRecord,
 } from './cluster/member-record.js';
-export { assertTablesWanted, replicatedNames } from './cluster/replicated-tables.js';
+export { assertTablesWanted, replicatedNames, tablesToName } from './cluster/replicated-tables.js';
 export { FIRST_ENTRY_SEQ, isReserved, isWhole } from './cluster/reserved.js';
 export {
   ackSubject,

@@ -10,6 +10,7 @@ import {
   type RecaptureReport,
   type Recapturing,
   type Store,
+  tablesToName,
 } from '@antiphon/core';
 import { balanced } from './balanced.js';
 import { findUncapturedTables } from './capture-record.js';
@@ -241,7 +242,7 @@ function deletesRows({ table, missingHere, knownRows }: RecaptureReport): Antiph
 function unknownTable(name: string, tables: readonly TrackedTable[]): AntiphonError {
   return new AntiphonError(
     'UNKNOWN_TABLE',
-    `This replica does not replicate table ${name.slice(0, 80)}. It replicates ${tables.map((table) => table.name).join(', ')}.`,
+    `This replica does not replicate table ${name.slice(0, 80)}. ${tablesToName(name, tables)}`,
     { context: { table: name } },
   );
 }

@@ -7,6 +7,7 @@ import {
   type RowStream,
   type Store,
   type Parameter,
+  tablesToName,
   type Value,
 } from '@antiphon/core';
 import type { TrackedTable } from './local-table.js';
@@ -98,7 +99,7 @@ function tableOf(tables: readonly TrackedTable[], name: string): TrackedTable {
     // Whoever compares replicas asks several of them, so it does not matter which one says it.
     throw new AntiphonError(
       'UNKNOWN_TABLE',
-      `Table ${name} is not replicated. Replicated are ${tables.map((table) => table.name).join(', ')}.`,
+      `This cluster does not replicate table ${name}. ${tablesToName(name, tables)}`,
       { context: { table: name } },
     );
   return table;

@@ -309,7 +309,7 @@ describe('what goes wrong', () => {
       ['verify', '--tables', 'nope'],
       'UNKNOWN_TABLE',
       1,
-      'Table nope is not replicated. Replicated are cities',
+      'does not replicate table nope. It replicates cities',
     ],
     ['a query that writes', ['query', 'DELETE FROM cities'], 'BAD_SQL', 1, 'only reads'],
     [

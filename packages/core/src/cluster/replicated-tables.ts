@@ -1,6 +1,8 @@
 import { AntiphonError } from '../errors/antiphon-error.js';
 import type { TableSchema } from '../model/schema.js';
+import { usersTables } from '../model/requests-table.js';
 import { foldName } from '../model/sql-name.js';
+import { suggestion } from '../options/suggestion.js';
 
 const MAX_SHOWN_CHARACTERS = 80;
 
@@ -18,9 +20,17 @@ export function replicatedNames(
   if (table === undefined) return wanted.map((name) => known.get(foldName(name)) ?? name);
   throw new AntiphonError(
     'UNKNOWN_TABLE',
-    `${who} does not replicate table ${table.slice(0, MAX_SHOWN_CHARACTERS)}. It replicates ${[...known.values()].join(', ')}.`,
+    `${who} does not replicate table ${table.slice(0, MAX_SHOWN_CHARACTERS)}. ${tablesToName(table, tables)}`,
     { context: { table } },
   );
+}
+
+/** What there is, and which one may be meant: sentences that come after "it is not replicated". */
+export function tablesToName(table: string, tables: readonly Pick<TableSchema, 'name'>[]): string {
+  const names = usersTables(tables).map(({ name }) => name);
+  const best = suggestion(table.slice(0, MAX_SHOWN_CHARACTERS), names);
+  const next = best === undefined ? 'Correct the name.' : `Did you mean "${best}"?`;
+  return `It replicates ${names.join(', ')}. ${next}`;
 }
 
 /** An empty list would wait for ever for a change. `what` was called with it. Throws BAD_OPTION. */

@@ -72,7 +72,7 @@ describe('transactions', () => {
     expect(() => b.changes({ tables: ['items', 'nope'] })).toThrow(
       expect.objectContaining({
         code: 'UNKNOWN_TABLE',
-        message: 'Replica b does not replicate table nope. It replicates items.',
+        message: 'Replica b does not replicate table nope. It replicates items. Correct the name.',
       }) as Error,
     );
     const feed = b.changes({ tables: ['items'] });

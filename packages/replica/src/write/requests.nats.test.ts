@@ -47,7 +47,7 @@ describe('requests are remembered', () => {
       }
       expect(seen).toEqual(['t:1', 't:2', 't:3', 't:4']);
       expect(() => replica.changes({ tables: [REQUESTS] })).toThrow(
-        /does not replicate .* It replicates t\.$/,
+        /does not replicate .* It replicates t\. Correct the name\.$/,
       );
       expect(replica.status().leftOut ?? []).toEqual([]);
     }
