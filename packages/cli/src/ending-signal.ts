@@ -1,6 +1,6 @@
+import { EXIT } from './output/exit-code.js';
+
 const NAMES = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-/** 128 + SIGINT, as a shell reports it. */
-const INTERRUPTED = 130;
 
 /**
  * Aborted by the first SIGINT, SIGTERM or SIGHUP, so that commands end in order; the second one
@@ -9,7 +9,7 @@ const INTERRUPTED = 130;
 export function endingSignal(): AbortSignal {
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(INTERRUPTED);
+    if (controller.signal.aborted) process.exit(EXIT.interrupted);
     controller.abort(new Error(`ended by ${name}`));
   };
   for (const name of NAMES) process.on(name, onSignal);

@@ -3,8 +3,9 @@ import { CommanderError } from 'commander';
 import { EXIT, exitCodeOf, type ExitCode } from './output/exit-code.js';
 import { reportError } from './output/error-report.js';
 import { fileTrouble } from './output/file-trouble.js';
+import { isGivenUp, reportInterruption } from './output/interruption.js';
 import { processTerminal } from './output/terminal.js';
-import { usageError } from './output/usage-error.js';
+import { meantBy, usageError } from './output/usage-error.js';
 import { createProgram } from './program.js';
 import { endingSignal } from './ending-signal.js';
 
@@ -35,7 +36,12 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv = pro
       thrown instanceof CommanderError
         ? usageError(thrown, argv, program)
         : (fileTrouble(thrown) ?? toAntiphonError(thrown));
-    reportError(processTerminal(json, env), error);
+    const terminal = processTerminal(json, env);
+    if (signal.aborted && isGivenUp(thrown)) {
+      reportInterruption(terminal, meantBy(argv, program).name, thrown);
+      return EXIT.interrupted;
+    }
+    reportError(terminal, error);
     return exitCodeOf(error);
   }
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectNats } from '@antiphon/nats';
@@ -5,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   antiphon,
   antiphonJson,
+  descendants,
   RunningCommand,
   sqlite3,
   temporaryFolder,
@@ -290,6 +292,27 @@ describe('doctor and bench', () => {
       .map((line) => JSON.parse(line) as { case: string; perSecond: number });
     expect(cases.map((line) => line.case)).toEqual(['ping', 'query (SELECT 1)']);
     expect(Math.min(...cases.map(({ perSecond }) => perSecond))).toBeGreaterThan(0);
+  });
+});
+
+describe('a query that is interrupted', () => {
+  const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
+  const isReading = (): boolean =>
+    descendants(demo.pid).some((pid) => {
+      const { stdout } = spawnSync('ps', ['-o', 'stat=,args=', '-p', String(pid)], { encoding: 'utf8' });
+      return /^R.*reader-process/.test(stdout);
+    });
+
+  it.each([
+    [[], /^`antiphon query` was interrupted before the answer came\.\n$/],
+    [['--json'], /^\{"error":\{"code":"ABORTED","message":"`antiphon query` was interrupted [^}]*\}\}\}\n$/],
+  ])('says so in one line and ends with 130, with %j', async (more, said) => {
+    const query = new RunningCommand(['query', ENDLESS, '--timeout', '20', ...more], where);
+    await eventually('a replica reads', isReading, PATIENCE_MS);
+    const { code, stdout, stderr } = await query.stop('SIGINT');
+    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect(stderr).toMatch(said);
+    await eventually('its process has ended', () => !isReading(), PATIENCE_MS);
   });
 });
 

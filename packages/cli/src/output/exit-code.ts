@@ -1,7 +1,13 @@
 import type { AntiphonError } from '@antiphon/core';
 
 /** What the shell sees. */
-export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  /** 128 + SIGINT, as a shell reports it. */
+  interrupted: 130,
+} as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
