@@ -4,12 +4,20 @@ import { fileURLToPath } from 'node:url';
 import { AntiphonError } from '@antiphon/core';
 import { environmentOfHelpers } from './helper-environment.js';
 
+/** Each is a file beside this one. */
+const PROGRAMS = ['reader-process', 'stream-process'] as const;
+
+/** Throws INTERNAL when one is missing, as where a bundler has put everything into one file. */
+export function assertPrograms(): void {
+  for (const name of PROGRAMS) programPath(name);
+}
+
 /**
  * A process that reads the file. It ends with this process at the latest. `others`: what it gets
  * behind the channel. Throws INTERNAL, STORE_FAILED.
  */
 export function startProgram(
-  name: 'reader-process' | 'stream-process',
+  name: (typeof PROGRAMS)[number],
   file: string,
   others: readonly 'pipe'[] = [],
 ): ChildProcess {

@@ -127,10 +127,10 @@ export class SqliteStore implements Store<SqliteTransaction> {
 
   async #open(): Promise<Connection> {
     if (this.#closed) throw storeClosed();
-    if (this.#writer === undefined) {
-      this.#writer = await this.#connect(true);
-      this.#fileIdentity = await FileIdentity.of(this.#file, this.surroundings);
-    }
+    if (this.#writer !== undefined) return this.#writer;
+    this.surroundings.assertCanRead();
+    this.#writer = await this.#connect(true);
+    this.#fileIdentity = await FileIdentity.of(this.#file, this.surroundings);
     return this.#writer;
   }
 

@@ -4,6 +4,7 @@ import type { Database } from './driver/driver.js';
 import { openDatabase } from './driver/find-driver.js';
 import type { OpenOptions } from './driver/open-options.js';
 import { Reader, type ReaderOptions } from './reader.js';
+import { assertPrograms } from './reading-program.js';
 import { RowStreams, type StreamsOptions } from './row-streams.js';
 
 /** Which file stands at a path. */
@@ -36,6 +37,8 @@ export interface Surroundings {
   /** A text that was never given before, anywhere. */
   unique(): string;
   openDatabase(file: string, options?: OpenOptions): Database;
+  /** Throws INTERNAL where `reader` or `streams` could not read: said before the first write. */
+  assertCanRead(): void;
   reader(options: ReaderOptions): Pick<Reader, 'read' | 'close'>;
   streams(options: StreamsOptions): Pick<RowStreams, 'open' | 'close'>;
   /** Rejects as `stat` does. */
@@ -59,6 +62,7 @@ export const PROCESS: Surroundings = {
   },
   unique: () => randomUUID(),
   openDatabase,
+  assertCanRead: assertPrograms,
   reader: (options) => new Reader(options),
   streams: (options) => new RowStreams(options),
   fileAt: (path) => stat(path, { bigint: true }),

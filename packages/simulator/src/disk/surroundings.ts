@@ -57,6 +57,7 @@ export function simulatedSurroundings(process: SimulatedProcess): {
       // A recapture has a database beside it, which is made anew each time.
       return path === file.path ? file.connect(program, settings) : openDatabase(path, settings);
     },
+    assertCanRead: () => undefined,
     reader: (options) => new InlineReader(options, surroundings),
     streams: (options) => new InlineStreams(options, surroundings),
     fileAt: (path) => Promise.resolve(statSync(path, { bigint: true })),
