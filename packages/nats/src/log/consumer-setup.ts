@@ -85,8 +85,11 @@ function literal(words: Readonly<Record<string, string>>): Partial<ConsumerConfi
   return words;
 }
 
+/** It refuses requests beyond these, and those of a reader are larger. */
+const LIMITS = ['max_batch', 'max_bytes', 'max_expires'] as const;
+
 function continuesAt(
-  { config, delivered, num_ack_pending: unacked }: ConsumerInfo,
+  { config, delivered, num_ack_pending: unacked, paused }: ConsumerInfo,
   fromSeq: number,
 ): boolean {
   const { ack_policy: ackPolicy, deliver_policy: deliverPolicy, max_ack_pending: maxAckPending } = config;
@@ -95,6 +98,8 @@ function continuesAt(
     config.filter_subject === undefined &&
     config.filter_subjects === undefined &&
     config.headers_only !== true &&
+    paused !== true &&
+    LIMITS.every((limit) => (config[limit] ?? 0) <= 0) &&
     (config.max_deliver ?? -1) <= 0 &&
     (config.ack_wait ?? 0) >= ACK_WAIT_NANOSECONDS;
   const ours =

@@ -31,6 +31,8 @@ const ATTEMPT_TIMEOUT_MS = 2000;
 /** Then a durable consumer is made anew: an election among its servers takes a few seconds. */
 const UNSERVED_SET_UPS = 3;
 const FAREWELL_TIMEOUT_MS = 500;
+/** What a consumer with `headers_only` gives in place of the content. */
+const SIZE_HEADER = 'Nats-Msg-Size';
 const TOLD_ELSEWHERE = new Set(['LOG_UNAVAILABLE', 'ACCESS_DENIED', 'ABORTED']);
 
 export interface FeedDeps {
@@ -81,6 +83,8 @@ export class EntryFeed {
   /** Where and when the consumer was set up last. Twice at the same entry: is it there at all? */
   #openedAt = 0;
   #openedMs = Number.NEGATIVE_INFINITY;
+  /** The entry that the stream itself has without content. */
+  #emptyAt = 0;
   /** Set-ups of the durable consumer in a row that nobody could do. */
   #unserved = 0;
   #recovering = false;
@@ -164,6 +168,10 @@ export class EntryFeed {
     // Not from our consumer, or a repetition.
     if (prefix === undefined || delivery === undefined || delivery.seq < this.#next) return;
     if (delivery.seq > this.#next) return this.#recover();
+    if (isWithoutContent(message) && this.#emptyAt !== delivery.seq) {
+      this.deps.problems.report(this.#withoutContent());
+      return this.#recover();
+    }
     if (this.#prefix === undefined) this.#acks.begin(prefix, delivery);
     this.#prefix = prefix;
     this.#next = delivery.seq + 1;
@@ -234,8 +242,11 @@ export class EntryFeed {
     const view = await guard.check(options);
     this.#assertReadable(view);
     const stuck = this.#openedAt === this.#next && this.#next <= view.lastSeq;
-    if (stuck && (await api.getMessage(this.#stream, this.#next, options)) === undefined) {
-      throw this.#replaced(`Entry ${this.#next} was removed from the stream ${this.#stream}.`);
+    if (stuck) {
+      const stored = await api.getMessage(this.#stream, this.#next, options);
+      if (stored === undefined)
+        throw this.#replaced(`Entry ${this.#next} was removed from the stream ${this.#stream}.`);
+      if (stored.data.length === 0) this.#emptyAt = this.#next;
     }
     this.#openedAt = this.#next;
     this.#openedMs = performance.now();
@@ -307,6 +318,14 @@ export class EntryFeed {
     });
   }
 
+  #withoutContent(): AntiphonError {
+    const { cluster } = this.deps;
+    const message =
+      `The consumer ${this.#consumer ?? ''} of the stream ${this.#stream} gave an entry without its content: somebody has ` +
+      'set headers_only. It is made anew, and nothing is lost. Find out who edits the consumers of replicas.';
+    return new AntiphonError('LOG_REFUSED', message, { context: { cluster, stream: this.#stream } });
+  }
+
   #dropFlow(): void {
     this.#flow?.stop();
     this.#flow = undefined;
@@ -336,4 +355,9 @@ export class EntryFeed {
       .deleteConsumer(this.#stream, consumer, { timeoutMs: FAREWELL_TIMEOUT_MS })
       .catch(() => undefined);
   }
+}
+
+/** Nobody who reads could tell such an entry from one that says nothing. */
+function isWithoutContent({ data, headers }: Msg): boolean {
+  return data.length === 0 && headers?.has(SIZE_HEADER) === true;
 }

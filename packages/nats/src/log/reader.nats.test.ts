@@ -9,9 +9,10 @@ import type { LogOptions } from './log-options.js';
 let fixture: Fixture;
 let nats: NatsHandle;
 let clusters = 0;
+const problems: Error[] = [];
 beforeAll(async () => {
   fixture = await Fixture.start();
-  nats = await fixture.connect();
+  nats = await fixture.connect({ onProblem: (problem) => problems.push(problem) });
 });
 afterAll(() => fixture.stop());
 
@@ -250,6 +251,45 @@ describe('the durable consumer', () => {
     await foreign.close();
   });
 
+  it.each([
+    ['headers_only', { headers_only: true }],
+    ['max_ack_pending and max_deliver', { max_ack_pending: 1, max_deliver: 1 }],
+    ['max_batch', { max_batch: 1 }],
+    ['max_bytes', { max_bytes: 100 }],
+    ['max_expires', { max_expires: 1_000_000_000 }],
+    ['a filter', { filter_subject: 'antiphon.FILTERED.log.nobody' }],
+  ])('I1, I2: is made anew where somebody edits it: %s', async (what, edit) => {
+    const { log, stream, read } = await openNew();
+    await fill(log, 10);
+    const reader = await read(2, 'replica_x');
+    await readTo(reader, 2, 11);
+    reader.ack(11);
+    const before = problems.length;
+    const editIt = async (): Promise<void> => {
+      const { config } = (await nats.api.consumerInfo(stream, 'replica_x')) ?? {};
+      const text = JSON.stringify({ stream_name: stream, config: { ...config, ...edit } });
+      const request = JSON.parse(text.replace('FILTERED', log.cluster)) as object;
+      const answer = await jetstream(`CONSUMER.DURABLE.CREATE.${stream}.replica_x`, request);
+      expect(answer['error']).toBeUndefined();
+    };
+    await editIt();
+    await fill(log, 20, 'b');
+    const entries = await readTo(reader, 12, 31);
+    expect(entries.map(({ data }) => text(data))).toEqual(Array.from({ length: 20 }, (_, n) => `b:${n + 1}`));
+    if (what === 'headers_only')
+      expect(problems.slice(before)).toContainEqual(
+        expect.objectContaining({ message: expect.stringContaining('replica_x') as string }),
+      );
+    reader.ack(31);
+    await reader.close();
+    await eventually('the acknowledgement', async () => (await floorOf(stream, 'replica_x')) === 31);
+    await editIt();
+    const later = await read(32, 'replica_x');
+    await fill(log, 5, 'c');
+    expect((await readTo(later, 32, 36)).map(({ data }) => text(data))).toContain('c:5');
+    await later.close();
+  });
+
   it('is left alone however often others look at the log while entries are on their way', async () => {
     const { log, stream, read } = await openNew();
     const reader = await read(1, 'replica_x');
@@ -325,9 +365,12 @@ describe('hostile messages', () => {
     connection.publish(`${subject}_log`, bytes('not the identity'));
     connection.publish(`${subject}empty`);
     connection.publish(`${subject}forged`, undefined, { headers: forged });
-    const entries = await readTo(reader, 2, 5);
-    expect(entries.map(({ origin }) => origin)).toEqual(['c', '_log', 'empty', 'forged']);
-    expect((await log.identity()).lastSeq).toBe(5);
+    const sized = headers();
+    sized.set('Nats-Msg-Size', '7');
+    connection.publish(`${subject}sized`, undefined, { headers: sized });
+    const entries = await readTo(reader, 2, 6);
+    expect(entries.map(({ origin }) => origin)).toEqual(['c', '_log', 'empty', 'forged', 'sized']);
+    expect((await log.identity()).lastSeq).toBe(6);
     await reader.close();
   });
 });
