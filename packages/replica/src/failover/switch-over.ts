@@ -274,19 +274,19 @@ class SwitchOver {
       const found = await entering(this.scope, this.to, number, this.waiting);
       if (found?.hasEntered === true) return;
       // It was elected in its place, or has claimed its role back.
-      if (this.#hasBegun(id)) throw this.#cameToNothing(this.#unheard(), this.#standing());
+      if (this.#hasBegun(id)) throw this.#cameToNothing(await this.#unheard(), this.#standing());
       // The log names it, whoever still waits for its word.
       if (newestEpoch(store.state()).number > number || signal?.aborted === true) return;
       // Nothing more is written: who still reads gets there.
       if (found !== undefined && found.seq > readSeq && readSeq > 0)
         untilMs = Math.max(untilMs, clock.monotonicMs() + timeoutMs);
       readSeq = found?.seq ?? readSeq;
+      // It sent everything before it left, and nobody is the primary now.
+      if (found === undefined && (await this.#hasLeft())) break;
       if (clock.monotonicMs() >= untilMs) {
         if (found === undefined) throw this.#silent();
         break;
       }
-      // It sent everything before it left, and nobody is the primary now.
-      if (found === undefined && (await this.#hasLeft())) break;
       await sleep(clock, Math.min(LOOK_MS, pauseMs), signal).catch(() => undefined);
     }
     this.#before = number;
@@ -294,7 +294,7 @@ class SwitchOver {
     await this.#takeBack({ why: 'switchover', ...unlessBegun });
     const late = await entering(this.scope, this.to, number, this.waiting);
     if (late?.hasEntered === true && !this.#hasBegun(id)) return;
-    throw this.#cameToNothing(this.#unheard(), this.#standing());
+    throw this.#cameToNothing(await this.#unheard(), this.#standing());
   }
 
   async #hasLeft(): Promise<boolean> {
@@ -343,12 +343,18 @@ class SwitchOver {
     if (stopped !== undefined) throw stopped;
   }
 
-  #unheard(): AntiphonError {
+  async #unheard(): Promise<AntiphonError> {
+    const { cluster } = this.scope;
+    const context = { cluster, replica: this.to };
+    if (await this.#hasLeft()) {
+      const message = `${this.to} has left cluster ${cluster} meanwhile. Choose another one.`;
+      return new AntiphonError('BAD_OPTION', message, { context });
+    }
     return new AntiphonError(
       'TIMEOUT',
       `The log names ${this.to} the primary, and it has not begun to be it in time. See whether it runs, whether ` +
         'another program has locked its file, and whether its disk is full.',
-      { context: { cluster: this.scope.cluster, replica: this.to } },
+      { context },
     );
   }
 

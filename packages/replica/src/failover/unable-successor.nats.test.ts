@@ -1,8 +1,9 @@
 import { DatabaseSync } from 'node:sqlite';
-import type { Topology } from '@antiphon/core';
+import { EPOCH_ORIGIN, type Log, type Topology } from '@antiphon/core';
 import { eventually } from '@antiphon/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { insideOf } from '../replica/inside.js';
+import { changed } from '../testing/changed.js';
 import { ClusterFixture, rowsOf, type SqliteReplica } from '../testing/cluster-fixture.js';
 import { candidacies } from './candidacy.js';
 import { bestSuccessor } from './hand-over.js';
@@ -121,6 +122,34 @@ describe('a switchover to a replica that cannot commit', () => {
     await eventually('b follows', async () => (await rowsOf(b, 't')).includes('2n'));
     expect([a.status().rescued, b.status().rescued]).toEqual([0, 0]);
     expect(await a.switchOver('b')).toMatchObject({ elected: true, primary: 'b' });
+  });
+
+  it('I7: says that it has left, where it leaves before the log names it', async () => {
+    fixture = await ClusterFixture.start();
+    fixture.sql('a', 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+    const options = { topology, failover };
+    const leaving: { replica?: SqliteReplica | undefined } = {};
+    const log = (real: Log): Log =>
+      changed(real, {
+        append: (request, settled) => {
+          const { replica } = leaving;
+          if (replica === undefined || request.origin !== EPOCH_ORIGIN) return real.append(request, settled);
+          leaving.replica = undefined;
+          void replica.leave().then(() => real.append(request, settled));
+        },
+      });
+    const a = await fixture.replicaWith({ log }, 'a', options);
+    leaving.replica = await fixture.replica('b', options);
+    await write(a, 1);
+    await leaving.replica.caughtUp();
+    await expect(a.switchOver('b', { timeoutMs: 5000 })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringMatching(
+        /^The switchover to b did not come about: b has left cluster shop meanwhile\. Choose another one\. a takes writes/,
+      ) as string,
+    });
+    await eventually('a is the primary again', () => a.status().lifecycle === 'primary');
+    await write(a, 2);
   });
 
   it('is done for one that would not be elected by itself', async () => {
