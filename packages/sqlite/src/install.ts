@@ -37,7 +37,7 @@ import { findUncapturedTables } from './capture-record.js';
 import { REQUESTS } from './requests.js';
 import { assertRowsFit } from './row-limits.js';
 import { readState, ReplicaState, type StateWriter, type WritePolicy } from './state.js';
-import { installTriggers, tableDifference, trackTables } from './tracked-tables.js';
+import { installTriggers, tableDifference, trackTables, unfitDifference } from './tracked-tables.js';
 
 export interface Installation {
   readonly state: ReplicaState;
@@ -170,7 +170,7 @@ function localTables(connection: Connection, schema: ClusterSchema, fresh: boole
     const inspection = found.get(expected.name);
     if (inspection?.type === 'unsupported') {
       if (fresh) throw unsupported(expected, inspection.reason);
-      differences.push(`table ${expected.name} can no longer be replicated: ${inspection.reason}`);
+      differences.push(unfitDifference(expected, inspection));
       continue;
     }
     const difference =

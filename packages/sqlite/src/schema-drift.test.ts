@@ -56,6 +56,17 @@ describe('changes of the schema by others', () => {
     expect(cluster.rows('b', 't')).toEqual(cluster.rows('a', 't'));
   });
 
+  it('SCHEMA_DRIFT that says what to make again when the index that was the key is gone', async () => {
+    cluster = await pairOf(
+      'CREATE TABLE t (a TEXT NOT NULL, b TEXT NOT NULL); CREATE UNIQUE INDEX u ON t (b, a);',
+    );
+    const lost = /table t has lost its key \(b, a\): make its primary key or unique index again\. /;
+    cluster.shell('b', 'DROP INDEX u');
+    await expectCode(cluster.member('b').store.seal(), 'SCHEMA_DRIFT', lost);
+    await cluster.member('b').store.close();
+    await expectCode(cluster.join('b'), 'SCHEMA_DRIFT', lost);
+  });
+
   it('triggers are guarded however they are written', async () => {
     cluster = await pairOf();
     expect((await cluster.member('a').store.inspect()).tables).toHaveLength(1);

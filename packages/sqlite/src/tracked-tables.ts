@@ -12,7 +12,7 @@ import { captureTriggers, refusalTriggers, type TriggerDefinition } from './capt
 import { claimTriggers } from './claim-triggers.js';
 import type { Connection } from './connection.js';
 import { quoteName, quoteText } from './identifiers.js';
-import { inspectTables } from './inspection.js';
+import { inspectTables, type TableInspection } from './inspection.js';
 import { inspectDependents } from './local-triggers.js';
 import { tableSchema, type LocalTable, type TrackedTable } from './local-table.js';
 import { restoreGuard } from './metadata.js';
@@ -29,14 +29,29 @@ export function tableDifference(expected: TableSchema, actual: LocalTable): stri
     schema.columns.map(({ name, declaredType }) => `${name} ${declaredType}`.trim()).join(', ');
   if (describe(expected) !== describe(here))
     differences.push(`its columns are (${describe(here)}), not (${describe(expected)})`);
-  const key = (schema: TableSchema): string =>
-    schema.key.map((index) => schema.columns[index]?.name ?? '?').join(', ');
-  if (differences.length === 0 && key(expected) !== key(here))
-    differences.push(`its primary key is (${key(here)}), not (${key(expected)})`);
+  if (differences.length === 0 && keyOf(expected) !== keyOf(here))
+    differences.push(`its primary key is (${keyOf(here)}), not (${keyOf(expected)})`);
   const rules = rulesDifference(expected.rules, here.rules);
   if (differences.length === 0 && rules !== undefined)
     differences.push(`it does not take the same rows as in the cluster (${rules})`);
   return differences.length === 0 ? undefined : `table ${expected.name}: ${differences.join('; ')}`;
+}
+
+function keyOf(schema: TableSchema): string {
+  return schema.key.map((index) => schema.columns[index]?.name ?? '?').join(', ');
+}
+
+/**
+ * Of a table that could be replicated once: a key of another kind, which would make it fit again,
+ * is not what was agreed.
+ */
+export function unfitDifference(
+  expected: TableSchema,
+  { table, reason }: Extract<TableInspection, { type: 'unsupported' }>,
+): string {
+  return table.key.length === 0
+    ? `table ${expected.name} has lost its key (${keyOf(expected)}): make its primary key or unique index again`
+    : `table ${expected.name} can no longer be replicated: ${reason}`;
 }
 
 /** Gives new tables a number, and keeps what each one looked like. */
@@ -125,8 +140,7 @@ function driftOf(
   inspection: ReturnType<typeof inspectTables>[number] | undefined,
 ): string | undefined {
   if (inspection === undefined) return `table ${table.name} is gone`;
-  if (inspection.type === 'unsupported')
-    return `table ${table.name} can no longer be replicated: ${inspection.reason}`;
+  if (inspection.type === 'unsupported') return unfitDifference(tableSchema(table), inspection);
   return tableDifference(tableSchema(table), inspection.table);
 }
 
