@@ -56,7 +56,7 @@ describe('the text of a statement', () => {
     ['SELECT 1', null as unknown as readonly unknown[], /Parameters are a list, or an object/],
     ['SELECT :a, ?', { a: 1 }, /needs an array/],
     ['SELECT ?', [undefined], /undefined \(use null\)/],
-    ['SELECT ?', [new Date(0)], /cannot be object/],
+    ['SELECT ?', [new Date(0)], /cannot be a Date\. Give its `toISOString\(\)`/],
   ])('%s with %j is refused', (sql, given, message) => {
     expect(() => order(sql, given)).toThrow(message);
   });

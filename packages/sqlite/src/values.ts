@@ -41,6 +41,11 @@ export function bindParameter(value: unknown): SqliteValue {
   if (typeof value === 'boolean') return value ? 1n : 0n;
   if (value instanceof Uint8Array) return value;
   if (value instanceof Real) return value.real;
+  if (value instanceof Date)
+    throw new AntiphonError(
+      'BAD_SQL',
+      'A parameter cannot be a Date. Give its `toISOString()` or `getTime()`.',
+    );
   const shown = value === undefined ? 'undefined (use null)' : typeof value;
   throw new AntiphonError(
     'BAD_SQL',

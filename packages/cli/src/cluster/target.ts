@@ -57,7 +57,7 @@ export function resolveTarget(options: TargetOptions, env: NodeJS.ProcessEnv, cw
   if (cluster === undefined || servers?.servers === undefined) {
     const missing = cluster === undefined ? 'Which cluster' : 'Which NATS servers';
     const message =
-      `${missing}? Name it with --cluster NAME --servers URL, with --config antiphon.yaml, or with ` +
+      `${missing}? Say so with --cluster NAME --servers URL, with --config antiphon.yaml, or with ` +
       'ANTIPHON_CLUSTER and ANTIPHON_SERVERS. Or start one here with `antiphon up`.';
     throw new AntiphonError('BAD_OPTION', message);
   }

@@ -26,7 +26,9 @@ export function parseServers(servers: string | readonly string[]): ServerAddress
       'No NATS server is named. Give `servers`, for example nats://127.0.0.1:4222.',
     );
   }
-  const urls = named.map(parseServer);
+  const urls = named.map((server, index) =>
+    parseServer(server, named.length === 1 ? 'the NATS server' : `NATS server ${index + 1}`),
+  );
   const login = commonLogin(urls);
   // From here on nobody needs them there.
   for (const url of urls) url.username = url.password = '';
@@ -63,16 +65,17 @@ export function addressesLogIn(servers: string | readonly string[]): boolean {
   }
 }
 
-function parseServer(server: string): URL {
+/** `which` of them it is. */
+function parseServer(server: string, which: string): URL {
   const url = toUrl(server.includes('://') ? server : `nats://${server}`);
   if (url === undefined || url.host === '' || (url.protocol !== 'nats:' && url.protocol !== 'tls:')) {
-    throw bad(`A NATS server is not a valid address. ${FORM}`);
+    throw bad(`The address of ${which} is not valid. ${FORM}`);
   }
   // What follows a `/`, `?`, or `#` is no part of an address: a token that nobody reads, or the
   // rest of a password.
   if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
     throw bad(
-      `A NATS server's address has something after its port. ${FORM} Encode "/", "?", "#", "@" and "," in a user name ` +
+      `The address of ${which} has something after its port. ${FORM} Encode "/", "?", "#", "@" and "," in a user name ` +
         'or password (%2F, %3F, %23, %40, %2C), or give them as `user` and `password`.',
     );
   }
