@@ -21,7 +21,7 @@ import { barrierEntry } from '../state/barrier-entry.js';
 import { alarmPublish, endPublishAlarm } from './publish-alarm.js';
 import { Resend } from './resend.js';
 import type { Scope } from '../state/scope.js';
-import { SendWindow, type Sent, type SentMark } from './send-window.js';
+import { isBefore, SendWindow, type Sent, type SentMark } from './send-window.js';
 import { groupOf } from '../state/certification.js';
 import { type Sending, sending } from '../tracing/sending.js';
 
@@ -230,7 +230,9 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (this.#resend.cursor !== undefined) {
       const again = this.#resend.within(await this.#pageAfter(this.#cursor));
       if (again.length > 0) return again;
-      this.#cursor = this.#unsent();
+      // What comes behind it may be in flight already.
+      const unsent = this.#unsent();
+      if (isBefore(this.#cursor, unsent)) this.#cursor = unsent;
     }
     // What went through the log before it was committed lies in the outbox too, is published, and
     // must never be sent with something else.
@@ -382,7 +384,8 @@ export class Relay implements Behaviour<RelayProtocol> {
     if (!this.#goesBack) this.#resend.acknowledged(acknowledged.counter);
     const { mark } = acknowledged;
     // What is sent again was acknowledged before.
-    if (mark.counter >= (this.#acknowledgedMark?.counter ?? 0)) this.#acknowledgedMark = mark;
+    if (this.#acknowledgedMark === undefined || isBefore(this.#acknowledgedMark, mark))
+      this.#acknowledgedMark = mark;
     // A chain has nobody else's entry in it; else the feed moves the position, when it has come
     // there.
     if (!this.#chained) return;

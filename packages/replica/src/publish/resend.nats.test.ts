@@ -2,6 +2,7 @@ import { type AppendResult, decodeBatches, encodeBatch, type Registry } from '@a
 import { describe, expect, it } from 'vitest';
 import { eventually } from '@antiphon/testing';
 import { ClusterFixture, type SqliteReplica, type StartOptions } from '../testing/cluster-fixture.js';
+import { insideOf } from '../replica/inside.js';
 import { createKv, kvOf, put as putValue, type Kv } from '../testing/kv.js';
 
 const limits = { beatMs: 50 };
@@ -29,6 +30,10 @@ class Forgetful {
   #hides(key: string): boolean {
     return this.hidden && key === this.key;
   }
+}
+
+function published(replica: SqliteReplica): number {
+  return replica.status().totals['publishedMessages'] ?? 0;
 }
 
 async function put(replica: SqliteReplica, key: string): Promise<void> {
@@ -179,6 +184,32 @@ describe.each(KINDS)('I3: a published transaction that somebody misses, %s', (_,
     );
   });
 });
+
+it.each([false, true])(
+  'I3: a transaction in parts is published again whole, failover %s',
+  async (failover) => {
+    await using cluster = await ClusterFixture.start();
+    const topology = { mode: 'primary-replica', primary: 'a' } as const;
+    const options = { topology, limits, ...(failover && { failover: { mode: 'manual' } as const }) };
+    createKv(cluster, 'a');
+    const right = kvOf(cluster, 'b');
+    const a = await cluster.replica('a', options);
+    await (await cluster.replica('b', options)).caughtUp();
+    await cluster.closeReplica('b');
+    const numbers = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000)';
+    cluster.sql('a', `${numbers} INSERT INTO kv SELECT 'k' || i, hex(randomblob(300)) FROM n`);
+    await eventually('it is in the log', () => a.status().outbox.unpublished === 0 && published(a) > 5);
+    const before = published(a);
+    const { lastCounter } = insideOf(a).scope.store.state();
+    await insideOf(a).replica.ask('resend', lastCounter);
+    await eventually('all of it again', () => published(a) >= 2 * before - 2);
+    await put(a, 'after');
+    const b = await cluster.replica('b', options);
+    await eventually('b has all', () => right.rows.size === 20_001);
+    for (const replica of [a, b])
+      expect(replica.status()).toMatchObject({ alarms: [], outbox: { unpublished: 0 } });
+  },
+);
 
 it('what builds on a message that was quarantined comes after it, though nobody has kept either', async () => {
   await using cluster = await ClusterFixture.start();

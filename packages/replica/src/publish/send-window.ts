@@ -6,6 +6,10 @@ export interface SentMark {
   readonly whole: boolean;
 }
 
+export function isBefore(one: SentMark, other: SentMark): boolean {
+  return one.counter < other.counter || (one.counter === other.counter && one.part < other.part);
+}
+
 export interface Sent {
   /** After this one everything sent before and in it has been read from the outbox. */
   readonly mark: SentMark;
