@@ -23,7 +23,9 @@ export interface HandOverBegin {
 export async function beginHandOver(scope: Scope, { epoch, beforeMs }: HandOverBegin): Promise<boolean> {
   const { authority, store, health, clock, id } = scope;
   if (clock.monotonicMs() > beforeMs) {
-    const message = `Replica ${id} was kept by other writes for too long. Call again, or give it more time.`;
+    const message =
+      `Replica ${id} was kept for too long by a long write, or by one that waits for the log. ` +
+      'Call again, or give it more time.';
     throw new AntiphonError('TIMEOUT', message, { context: { replica: id } });
   }
   if (!isPrimary(authority) || authority.current().epoch !== epoch || isHandingOver(scope)) return false;
