@@ -17,7 +17,7 @@ import { MeddlingStore, wrapped } from './planted.js';
 import { simulate } from './simulate.js';
 import type { Violation } from './violation.js';
 
-const SEEDS = 60;
+const SEEDS = 200;
 /** Of the last ones. */
 const LATE_MESSAGES = 30;
 const LATE_SEEDS = 3;
