@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
+// The global one is looked up by a getter, each time.
+import { performance } from 'node:perf_hooks';
 import type { Database } from './driver/driver.js';
 import { openDatabase } from './driver/find-driver.js';
 import type { OpenOptions } from './driver/open-options.js';

@@ -1,4 +1,6 @@
 import { uptime } from 'node:os';
+// The global one is looked up by a getter, each time.
+import { performance } from 'node:perf_hooks';
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { Clock, Timer } from '../ports/clock.js';
 
