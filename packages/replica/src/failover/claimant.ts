@@ -182,8 +182,12 @@ export class Claimant implements Behaviour<ClaimantProtocol> {
     };
     const result = await new Promise<AppendResult>((settled, ended) => {
       // Read meanwhile, this record or another one ends the claim without an answer.
-      signal.addEventListener('abort', () => ended(signal.reason as Error), { once: true });
-      this.scope.log.append(request, settled);
+      const end = (): void => ended(signal.reason as Error);
+      signal.addEventListener('abort', end, { once: true });
+      this.scope.log.append(request, (answer) => {
+        signal.removeEventListener('abort', end);
+        settled(answer);
+      });
     });
     if (result.type !== 'stored') throw result.error;
     // A primary that claims another epoch reads no further than it has to.

@@ -93,7 +93,7 @@ function firstColumns<T extends Images>(shown: T, count: number): T {
 }
 
 /** A message has no classes. */
-function revivedValue(value: Value | CutShort): Value | CutShort {
+export function revivedValue<T>(value: T): T | TaggedValue {
   if (!isRecord(value) || value instanceof TaggedValue || value instanceof Uint8Array) return value;
   const { tag, bytes } = value as Partial<TaggedValue>;
   return tag !== undefined && bytes instanceof Uint8Array ? new TaggedValue(tag, bytes) : value;

@@ -1,5 +1,6 @@
 import type { RemoteCommands } from '@antiphon/actor';
-import { isRecord, parseAcks, TaggedValue, type Value } from '@antiphon/core';
+import { isRecord, parseAcks, type Value } from '@antiphon/core';
+import { revivedValue } from '../repair/shown-row.js';
 import type { RescueQuery } from '../failover/rescue.js';
 import { parseRemoval } from '../membership/remove-member.js';
 import { parseOutcomeRequest } from '../read/outcome.js';
@@ -138,7 +139,7 @@ export const COMMANDS: RemoteCommands<MailboxProtocol> = {
     const limit = whole('limit', request['limit'], MAX_DIGESTS);
     if (afterKey === undefined || afterKey === null) return { table, limit };
     if (!Array.isArray(afterKey)) throw bad('afterKey', 'a list of key values');
-    return { table, limit, afterKey: parseParams(afterKey.map(revived)) as readonly Value[] };
+    return { table, limit, afterKey: parseParams(afterKey.map(revivedValue)) as readonly Value[] };
   },
   resend: (input) => ({ from: whole('from', record(input)['from'], Number.MAX_SAFE_INTEGER) }),
   quarantine: parseQuarantineQuery,
@@ -151,12 +152,6 @@ export const COMMANDS: RemoteCommands<MailboxProtocol> = {
   },
   hold: (input) => ({ holdMs: whole('holdMs', record(input)['holdMs'], MAX_HOLD_MS) }),
 };
-
-/** Text that is not UTF-8: a message has no classes. */
-function revived(value: unknown): unknown {
-  if (!isRecord(value) || !(value['bytes'] instanceof Uint8Array)) return value;
-  return value['tag'] === 'raw-text' ? new TaggedValue('raw-text', value['bytes']) : value;
-}
 
 function parseStreamRequest(request: Readonly<Record<string, unknown>>): StreamRequest {
   const { type, stream, sql, consistency, after } = request;
